@@ -31,6 +31,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.three_engines
 	$(BIN)/python benchmarks/grounding_dino.py
 	$(BIN)/python benchmarks/caption_tags.py
+	$(BIN)/python -m benchmarks.captions
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.mix
 	$(BIN)/python benchmarks/loader.py

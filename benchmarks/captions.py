@@ -1,12 +1,12 @@
 """Measures captions by a server: the pipeline's requests/s over a bare `asyncio` loop's with the same client.
 
-    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16]
+    python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16] [--seconds 4]
 
-A stand-in server in a process of its own answers each request after half a second to one and a half, by the request.
-It measures both rates, from the first request to the last answer, so that neither has start-up in it. The bare loop
-sends the same number of images, encoded beforehand, by one client with as many requests in flight as all workers of
-the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory
-of the workers that ask is sampled over the run.
+A stand-in server in a process of its own answers each request after half to one and a half times as many seconds, by
+the request. It measures both rates, from the first request to the last answer, so that neither has start-up in it. The
+bare loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers
+of the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The
+memory of the pools' workers is sampled over the run.
 """
 
 import argparse
@@ -60,13 +60,13 @@ class Seen:
         return self.requests / (self.last - self.first)
 
 
-def serve(control: Connection) -> None:
+def serve(control: Connection, seconds: float) -> None:
     """Answers requests in this process until it ends; sends the port, then what it has seen, each time it is asked."""
-    asyncio.run(_serve(control))
+    asyncio.run(_serve(control, seconds))
 
 
-async def _serve(control: Connection) -> None:
-    seen = Seen()
+async def _serve(control: Connection, seconds: float) -> None:
+    seen = Seen()  # another one each time that it has been asked for
     usage = {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440}
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
     data = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
@@ -76,7 +76,7 @@ async def _serve(control: Connection) -> None:
         while not reader.at_eof():
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, ConnectionError):
                 break
             length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
             await reader.readexactly(int(length.partition(b":")[2]))
@@ -85,7 +85,7 @@ async def _serve(control: Connection) -> None:
             seen.in_flight += 1
             seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
             digest = hashlib.sha256(str(seen.requests).encode()).digest()
-            await asyncio.sleep(0.5 + int.from_bytes(digest[:2]) / 65536)
+            await asyncio.sleep(seconds * (0.5 + int.from_bytes(digest[:2]) / 65536))
             writer.write(answer)
             seen.last = time.monotonic()
             seen.in_flight -= 1
@@ -93,9 +93,10 @@ async def _serve(control: Connection) -> None:
 
     server = await asyncio.start_server(answer_all, "127.0.0.1", 0, limit=1 << 24)
     control.send(server.sockets[0].getsockname()[1])
-    while await asyncio.to_thread(control.recv):
+    while True:
+        await asyncio.to_thread(control.recv)
         control.send(seen)
-        seen.__init__()  # type: ignore[misc]
+        seen = Seen()
 
 
 def make_images() -> list[np.ndarray]:
@@ -139,7 +140,7 @@ async def ask_bare(url: str, images: int, in_flight: int) -> None:
 
 @contextmanager
 def sampled_memory() -> Iterator[list[float]]:
-    """Samples the largest memory of a worker that asks, in bytes, every `SAMPLE_SECONDS` inside a `with` block."""
+    """Samples the memory of all workers of the run, in bytes, every `SAMPLE_SECONDS` inside a `with` block."""
     samples: list[float] = []
     done = threading.Event()
 
@@ -153,7 +154,7 @@ def sampled_memory() -> Iterator[list[float]]:
                 except psutil.Error:
                     continue
             if held:
-                samples.append(max(held))
+                samples.append(sum(held))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -170,9 +171,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     control, remote = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(remote,), daemon=True)
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(remote, options.seconds), daemon=True)
     server.start()
     url = f"http://127.0.0.1:{control.recv()}/v1"
 
@@ -181,7 +183,7 @@ def main() -> None:
         seen: Seen = control.recv()
         return seen
 
-    asyncio.run(ask_bare(url, options.images, options.workers * options.in_flight))
+    asyncio.run(ask_bare(url, options.images // 5, options.workers * options.in_flight))
     bare = look()
     with tempfile.TemporaryDirectory() as name, sampled_memory() as memory:
         (folder := Path(name) / "images").mkdir()
@@ -194,13 +196,14 @@ def main() -> None:
         )
         annotate(recipe, f"{name}/out")
     made = look()
-    control.send(None)
+    server.kill()
     for label, seen in (("bare asyncio loop", bare), (f"annotate, {options.workers} workers", made)):
         print(f"{label}: {seen.requests} requests, {seen.rate:.1f}/s, at most {seen.most_in_flight} in flight")
     print(f"ratio: {made.rate / bare.rate:.3f}")
     third = max(1, len(memory) // 3)
     first, last = median(memory[third : 2 * third]), median(memory[2 * third :])
-    print(f"largest worker: {first / 1e6:.0f} MB in the second third of the run, {last / 1e6:.0f} MB in the last")
+    workers = f"{options.workers} workers that ask and one that decodes"
+    print(f"{workers}: {first / 1e6:.0f} MB in the second third of the run, {last / 1e6:.0f} MB in the last")
 
 
 if __name__ == "__main__":

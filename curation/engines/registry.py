@@ -1,4 +1,4 @@
-"""Registers all engines; those that ship are the modules of `curation.engines.KIND` with an `ENGINE`."""
+"""Registers all engines; those that ship are the modules with an `ENGINE` in the package of each kind."""
 
 import importlib
 import pkgutil

@@ -14,6 +14,7 @@ from schemas.storage.folder import TEMPORARY, Folder
 
 LEASE_SECONDS = 60.0  # seconds without a renewal after which what a run holds may be taken over
 RENEW_SECONDS = 10.0
+CLOCK_FILE = f"{TEMPORARY}clock.json"  # written to learn the store's time
 _HELD_IDS: set[str] = set()  # ids that this process uses. A file of its own with another id is a leftover.
 
 
@@ -26,6 +27,8 @@ class Holder:
     pid: int = field(default_factory=os.getpid)
     boot: str = field(default_factory=lambda: _read_boot_id())
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    is_shared: bool = False  # whether others that share the folder may work beside it
+    has_begun: bool = False  # whether it has looked for runs that exclude it, and has found none
 
     def is_dead(self) -> bool:
         """Returns whether the holder ran on this machine and has ended, or is this process and released the folder."""
@@ -53,7 +56,7 @@ class Holder:
 
 def make_nameless(id: str = "") -> Holder:
     """Returns a run of which no more is known than, perhaps, its id."""
-    return Holder("another run", "", 0, "", id)
+    return Holder("another run", "", 0, "", id, has_begun=True)
 
 
 @contextlib.contextmanager
@@ -71,21 +74,20 @@ def read_holder(folder: Folder, name: str) -> Holder | None:
     with contextlib.suppress(StorageError, ValueError, TypeError, KeyError):
         if folder.exists(name):
             found = json.loads(folder.read(name))
-            if "doing" in found:  # the earlier name of `command`
-                found["command"] = found["doing"]
             return Holder(**{each.name: found[each.name] for each in fields(Holder)})
     return None
 
 
 def measure_age(folder: Folder, name: str) -> float:
     """Returns the seconds since a file was last written, by the store's clock; infinite if it reports no times."""
-    probe = f"{TEMPORARY}clock-{uuid.uuid4().hex[:8]}"
-    folder.write(probe, b"")
-    try:
-        now, then = folder.get_modified_time(probe), folder.get_modified_time(name)
-    finally:
-        folder.remove(probe)
-    return float("inf") if now is None or then is None else now - then
+    while True:
+        folder.write(CLOCK_FILE, b"")
+        now, then = folder.get_modified_time(CLOCK_FILE), folder.get_modified_time(name)
+        folder.remove(CLOCK_FILE)
+        if then is None:
+            return float("inf")
+        if now is not None:  # else another run has removed the file
+            return now - then
 
 
 def _read_boot_id() -> str:

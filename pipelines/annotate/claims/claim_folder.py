@@ -3,7 +3,7 @@
 `parts/claims/SHARD.0000.json` is the first claim of a shard. Exactly one run can create it (`create_exclusively`). It
 is never removed while the set is made: who takes over a shard creates the next generation, `SHARD.0001.json`, so that
 of several runs that find a claim abandoned one gets the shard. A claim is abandoned when its run has given the shard
-back or has ended (`schemas.output_set.sharers`).
+back or has ended (`schemas.output_set.active_runs`).
 
 A run that was suspended for longer may still hold a shard that another has taken over. Both write the same bytes; ask
 `is_held` before a commit.
@@ -21,9 +21,9 @@ from dataclasses import asdict, dataclass
 from pipelines.annotate.claims.claim import Claim, Ticket
 from pipelines.inputs.shards import InputShard
 from schemas.errors import StorageError
+from schemas.output_set.active_runs import ActiveRuns
 from schemas.output_set.holder import LEASE_SECONDS, RENEW_SECONDS, Holder, measure_age
 from schemas.output_set.layout import MANIFESTS, PARTS, list_manifest_files
-from schemas.output_set.sharers import Sharers
 from schemas.storage.exclusive import create_exclusively
 from schemas.storage.folder import Folder
 
@@ -99,8 +99,8 @@ class ClaimFolder:
         """See `Claims`. Counts the shards of other runs that have ended as well; it reads their claims."""
         with self._changed:
             self._look()
-            sharers = Sharers(self._output)
-            return sum(self._is_free(shard, sharers) for shard in self._shards)
+            runs = ActiveRuns(self._output)
+            return sum(self._is_free(shard, runs) for shard in self._shards)
 
     def is_drained(self) -> bool:
         """Returns whether this run holds no shard and has found none to take."""
@@ -112,9 +112,9 @@ class ClaimFolder:
         with self._changed:
             self._look()
             counts = Counter(self._read(shard)[0] for shard in self._list_claimed())
-            sharers = Sharers(self._output)
-            ids = [id for id, _ in counts.most_common() if id and id != self._holder.id and sharers.is_alive(id)]
-            return {sharers.find(id): counts[id] for id in ids}
+            runs = ActiveRuns(self._output)
+            ids = [id for id, _ in counts.most_common() if id and id != self._holder.id]
+            return {run: counts[id] for id in ids if (run := runs.find(id)) is not None}
 
     def list_unfinished(self) -> list[str]:
         """See `Claims`."""
@@ -146,10 +146,10 @@ class ClaimFolder:
         if time.monotonic() < self._look_again:  # of many tickets at the end of a run
             return None
         self._look()
-        sharers = Sharers(self._output)
+        runs = ActiveRuns(self._output)
         for shard in self._shards:
             if (
-                self._is_free(shard, sharers)
+                self._is_free(shard, runs)
                 and (claim := self._claim(shard, self._generations.get(shard, -1) + 1, ticket)) is not None
             ):
                 return claim
@@ -175,7 +175,7 @@ class ClaimFolder:
         committed = {name.removesuffix(".json") for name in list_manifest_files(self._output)}
         self._finished |= committed & self._shards.keys()
 
-    def _is_free(self, shard: str, sharers: Sharers) -> bool:
+    def _is_free(self, shard: str, runs: ActiveRuns) -> bool:
         """Returns whether the shard can be claimed."""
         if shard in self._finished or shard in self._held:
             return False
@@ -184,7 +184,7 @@ class ClaimFolder:
         holder, _ = self._read(shard)
         if holder == "":
             return measure_age(self._output, self._path(shard)) >= LEASE_SECONDS
-        return holder is None or not sharers.is_alive(holder)
+        return holder is None or runs.find(holder) is None
 
     def _is_committed(self, shard: str) -> bool:
         if shard not in self._finished and self._output.exists(f"{MANIFESTS}/{shard}.json"):
@@ -213,12 +213,12 @@ class ClaimFolder:
 
 def has_unfinished_claims(output: Folder, committed: Collection[str]) -> bool:
     """Returns whether a run at work has claimed a shard that is not `committed`."""
-    sharers = Sharers(output)
+    runs = ActiveRuns(output)
     claims = [
         name for name in output.list_files(CLAIMS) if name.removesuffix(".json").rpartition(".")[0] not in committed
     ]
     holders = {_read_claim(output, f"{CLAIMS}/{name}")[0] for name in claims}
-    return any(holder and sharers.is_alive(holder) for holder in holders)
+    return any(holder and runs.find(holder) is not None for holder in holders)
 
 
 def _read_claim(output: Folder, path: str) -> tuple[str | None, Ticket | None]:

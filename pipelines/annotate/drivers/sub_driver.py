@@ -28,9 +28,9 @@ from pipelines.output.totals import RunTimes
 from pipelines.output.writer import commit
 from schemas.errors import ShardloomError
 from schemas.log import LOG, configure_log
-from schemas.output_set.holder import read_holder
+from schemas.output_set.active_runs import PREFIX, name_file
 from schemas.output_set.layout import MANIFESTS
-from schemas.output_set.lock import LOCK_FILE
+from schemas.output_set.lock import find_other, make_lost_error
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import AlreadyWritten
 
@@ -101,9 +101,8 @@ class SubDriver:
         Raises `ShardloomError` where another run has locked the output since: the command of this one has been killed.
         """
         output = self.plan.output
-        holder = read_holder(output, LOCK_FILE)
-        if holder is not None and holder.id != self.lock_id:
-            raise ShardloomError(f"{holder} has taken over the output: this run ends; committed data is kept")
+        if not output.exists(name_file(PREFIX, self.lock_id)):
+            raise make_lost_error(find_other(output, self.lock_id))
         try:
             commit(output, manifest)
         except AlreadyWritten:

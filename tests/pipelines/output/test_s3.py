@@ -131,7 +131,7 @@ def test_refusals(
     for fault, first in (("refuse", 0), ("refuse", 5), ("refuse", 12), ("throttle", 9), ("refuse", 14)):
         bucket.proxy.restart(lambda number, fault=fault, first=first: fault if number >= first else None)
         code, error = failed(capsys, render_command(bucket.url))
-        line = rf"error: cannot (read|write|list) {bucket.url}/(captions|annotations)\S*: {reasons[fault]}\n"
+        line = rf"error: cannot (read|write|list|remove) {bucket.url}/(captions|annotations)\S*: {reasons[fault]}\n"
         assert code == 1, error
         assert re.fullmatch(line, without_progress(error)), error
         assert half_written(bucket.store.objects(bucket.url)) == []

@@ -8,24 +8,28 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set import lock as lock_module
-from schemas.output_set.lock import LOCK_FILE, Holder, Lock, lock_output
-from schemas.storage.folder import Folder
+from schemas.output_set import active_runs
+from schemas.output_set.active_runs import PREFIX, name_file
+from schemas.output_set.holder import CLOCK_FILE, Holder
+from schemas.output_set.lock import Lock, lock_output
+from schemas.storage.folder import TEMPORARY, Folder
 from tests.conftest import REPOSITORY
 from tests.support.s3.bucket import Bucket
 
+THEIRS = replace(Holder("shard"), host="elsewhere", boot="another", pid=7, has_begun=True)
 HOLDING = """
 import sys, time
 from schemas.output_set.lock import lock_output
-from schemas.storage.folder import Folder
+from schemas.storage.folder import TEMPORARY, Folder
 
 with lock_output(Folder(sys.argv[1]), "annotate"):
     print("holding", flush=True)
@@ -61,11 +65,13 @@ def test_another_process_is_named_at_once(output: Folder, other: "subprocess.Pop
 def test_a_process_that_was_killed_holds_nothing(output: Folder, other: "subprocess.Popen[str]") -> None:
     other.send_signal(signal.SIGKILL)
     other.wait()
-    assert output.exists(LOCK_FILE)
+    assert len(output.list_files("", PREFIX)) == 1
+    output.write(CLOCK_FILE, b"")  # it was asking the store for its time
     with lock_output(output, "render") as lock:
         lock.check()
-        assert json.loads(output.read(LOCK_FILE))["pid"] == os.getpid()
-    assert not output.exists(LOCK_FILE)
+        assert output.list_files("", TEMPORARY) == [name_file(PREFIX, lock.holder.id)]
+        assert json.loads(output.read(name_file(PREFIX, lock.holder.id)))["pid"] == os.getpid()
+    assert output.list_files("", PREFIX) == []
 
 
 def test_two_runs_of_one_process(output: Folder) -> None:
@@ -108,73 +114,105 @@ def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("age", "is_taken"), [(40, False), (70, True)])
-def test_a_lease_of_another_machine_is_taken_over_once_it_has_lapsed(
+def test_a_folder_of_another_machine_is_taken_over_once_its_run_has_lapsed(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, age: float, is_taken: bool
 ) -> None:
     output = Folder(f"{bucket.url}/out")
-    theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
-    output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
+    output.write(name_file(PREFIX, THEIRS.id), THEIRS.encode())
     real = Folder.get_modified_time
     monkeypatch.setattr(
-        Folder, "get_modified_time", lambda self, name: (real(self, name) or 0.0) + (0 if name == LOCK_FILE else age)
+        Folder, "get_modified_time", lambda self, name: (real(self, name) or 0.0) + (0 if PREFIX in name else age)
     )
     if is_taken:
-        with lock_output(output, "render"):
-            assert json.loads(output.read(LOCK_FILE))["command"] == "render"
+        with lock_output(output, "render") as lock:
+            assert output.list_files("", PREFIX) == [name_file(PREFIX, lock.holder.id)]
     else:
         with (
             pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "),
             lock_output(output, "x"),
         ):
             pass
+        assert output.list_files("", PREFIX) == [name_file(PREFIX, THEIRS.id)]
 
 
-def test_a_lease_of_an_earlier_version_names_its_run(bucket: Bucket) -> None:
-    """Its `command` was called `doing`."""
+def test_flock_decides_on_a_disk(tmp_path: Path) -> None:
+    """Another machine that has crashed holds nothing, however young its file."""
+    output = Folder(str(tmp_path))
+    output.write(name_file(PREFIX, THEIRS.id), THEIRS.encode())
+    with lock_output(output, "render") as lock:
+        assert output.list_files("", PREFIX) == [name_file(PREFIX, lock.holder.id)]
+
+
+def test_a_run_that_another_has_removed_commits_nothing_more(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was suspended, and another machine has found it lapsed."""
+    monkeypatch.setattr(active_runs, "RENEW_SECONDS", 0.01)
     output = Folder(f"{bucket.url}/out")
-    theirs = asdict(replace(Holder("shard"), host="elsewhere", boot="another", pid=7))
-    output.write(LOCK_FILE, json.dumps({"doing": theirs.pop("command"), **theirs}).encode())
-    with pytest.raises(UsageError, match=r"^shard \(process 7 on elsewhere\) is writing to "), lock_output(output, "x"):
-        pass
-
-
-def overwrite_until_lost(output: Folder, theirs: Holder, lock: Lock) -> None:
-    """A renewal under way may overwrite what another machine writes."""
-    while True:
-        output.write(LOCK_FILE, json.dumps(asdict(theirs)).encode())
-        time.sleep(0.1)
-        lock.check()
-
-
-def test_a_run_whose_lease_was_taken_over_commits_nothing_more(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
-    output = Folder(f"{bucket.url}/out")
-    theirs = replace(Holder("shard"), host="elsewhere", boot="another", pid=7)
     with lock_output(output, "render") as lock:
         lock.check()
+        output.write(name_file(PREFIX, THEIRS.id), THEIRS.encode())
         line = "shard (process 7 on elsewhere) has taken over the output: this run ends; committed data is kept"
         with pytest.raises(ShardloomError, match=f"^{re.escape(line)}$"):
-            overwrite_until_lost(output, theirs, lock)
-    assert json.loads(output.read(LOCK_FILE)) == asdict(theirs), "it is not ours to remove"
+            remove_until_lost(output, lock)
+    assert output.list_files("", PREFIX) == [name_file(PREFIX, THEIRS.id)]
 
 
-def test_a_lease_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "RENEW_SECONDS", 0.01)
+def remove_until_lost(output: Folder, lock: Lock) -> None:
+    """Removes the run's file, again where a renewal under way has written it once more."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        lock.check()
+        output.remove(name_file(PREFIX, lock.holder.id))
+        time.sleep(0.01)
+
+
+def test_a_file_is_renewed(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(active_runs, "RENEW_SECONDS", 0.01)
     with lock_output(Folder(f"{bucket.url}/out"), "render"):
         end = time.monotonic() + 60
-        while (puts := sum(each.method == "PUT" and LOCK_FILE in each.path for each in bucket.proxy.requests)) < 3:
-            assert time.monotonic() < end, f"{puts} writes of the lock file"
+        while (puts := sum(each.method == "PUT" and PREFIX in each.path for each in bucket.proxy.requests)) < 3:
+            assert time.monotonic() < end, f"{puts} writes of the run's file"
             time.sleep(0.01)
     assert puts >= 3
 
 
-@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"doing": "x"}', b'["doing"]', b'{"other": 1}'])
-def test_a_damaged_lock_file(output: Folder, damaged: bytes) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b'{"command": "x"}', b'["command"]', b'{"other": 1}'])
+def test_a_damaged_file(output: Folder, damaged: bytes) -> None:
     """On a disk it says nothing. On an object store somebody may have written it just now."""
-    output.write(LOCK_FILE, damaged)
+    output.write(name_file(PREFIX, "0"), damaged)
     if output.is_local:
-        with lock_output(output, "test"):
-            assert json.loads(output.read(LOCK_FILE))["command"] == "test"
+        with lock_output(output, "test") as lock:
+            assert output.list_files("", PREFIX) == [name_file(PREFIX, lock.holder.id)]
     else:
         with pytest.raises(UsageError, match=r"^another run is writing to "), lock_output(output, "test"):
             pass
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_of_runs_that_begin_at_once_one_at_most_has_the_folder(bucket: Bucket, is_shared: bool) -> None:
+    """None checks first and writes then: all have announced themselves before any of them looks."""
+    output = Folder(f"{bucket.url}/out")
+    at_work, most, refused = [0], [0], []
+
+    def work(number: int) -> None:
+        start.wait()
+        try:
+            with lock_output(output, "annotate", is_shared=is_shared and number == 0):
+                at_work[0] += 1
+                most[0] = max(most[0], at_work[0])
+                ended.wait(60)
+                at_work[0] -= 1
+        except UsageError as error:
+            refused.append(str(error))
+        finally:
+            done[0] += 1
+            if done[0] == 3:
+                ended.set()
+
+    start, ended, done = threading.Barrier(4), threading.Event(), [0]
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert most == [1]
+    assert len(refused) >= 3

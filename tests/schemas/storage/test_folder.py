@@ -203,6 +203,6 @@ def test_a_new_file_where_links_fail(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_temporary_files_are_listed_by_their_prefix(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
-    for name in (".tmp-run-1.json", ".tmp-lock.json", "a"):
+    for name in (".tmp-run-1.json", ".tmp-turn-1.json", "a"):
         folder.write(name, b"")
     assert (folder.list_files("", ".tmp-run-"), folder.list_files()) == ([".tmp-run-1.json"], ["a"])

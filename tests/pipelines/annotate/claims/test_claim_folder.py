@@ -14,10 +14,10 @@ from pipelines.annotate.claims import claim_folder
 from pipelines.annotate.claims.claim import Claim, Ticket
 from pipelines.annotate.claims.claim_folder import ClaimFolder, has_unfinished_claims
 from pipelines.inputs.shards import InputShard
+from schemas.output_set.active_runs import PREFIX, name_file
 from schemas.output_set.holder import Holder, use_id
 from schemas.output_set.layout import MANIFESTS
 from schemas.output_set.lock import lock_output
-from schemas.output_set.sharers import PREFIX, name_file
 from schemas.storage.folder import Folder
 from tests.support.s3.bucket import Bucket
 
@@ -48,7 +48,7 @@ def two_runs(output: Folder) -> Iterator[list[ClaimFolder]]:
 
 def open_claims(output: Folder, holder: Holder, life: str = "1", limit: int | None = None) -> ClaimFolder:
     """The claims of a run that shares the folder."""
-    output.write(name_file(holder.id), holder.encode())
+    output.write(name_file(PREFIX, holder.id), holder.encode())
     claims = ClaimFolder(output, SHARDS, holder, limit)
     claims.begin_life("x", life)
     return claims
