@@ -33,7 +33,7 @@ def test_every_recipe_that_ships_is_valid_and_shown_whole(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what is shown names paths from here
     kind = yaml.safe_load(path.read_text())["kind"]
-    given = ["input=x/*"] if kind in ("annotate", "download") else []  # which name none
+    given = ["input=x/*"] if kind in ("annotate", "download", "render") else []  # which name none
     assert call("check", str(path), *given).stdout == f"{path}: a valid recipe of the kind {kind}\n"
     Path("shown.yaml").write_text(call("show", str(path), *given).stdout)
     assert call("show", "shown.yaml").stdout == Path("shown.yaml").read_text()

@@ -160,8 +160,8 @@ def test_shard_joins_it_with_the_images(annotations: Path, images: str, tmp_path
     ]
 
 
-def test_places_go_into_a_caption_of_the_pass(annotations: Path, phrases: str, tmp_path: Path) -> None:
-    """As into the same captions joined from a set of their own."""
+def test_places_go_into_a_caption_of_the_pass(annotations: Path, images: str, phrases: str, tmp_path: Path) -> None:
+    """As into the same captions joined from a set of their own; training takes them without the alt text."""
     options = {"leak_phrases": phrases, "drop_contradicted": True}
     render(annotations, tmp_path / "kale")
     joined = render(
@@ -180,6 +180,12 @@ def test_places_go_into_a_caption_of_the_pass(annotations: Path, phrases: str, t
     assert set(reasons(tmp_path / "joined").values()) == {"no_caption"}
     metadata = pq.read_schema(tmp_path / "own/data/0.parquet").metadata
     assert metadata[b"base_caption"] == b"knowledge"
+    join(images, tmp_path / "own", tmp_path / "shards")
+    texts = {
+        json.loads(sample["json"])["source_key"]: sample["txt"].decode()
+        for sample in read_tars(tmp_path / "shards").values()
+    }
+    assert texts["0"] == "Rex, a dog (in the center), sits."
 
 
 PROMPT = "Say what you see.\nText: {ocr_boxes}\nThings: {boxes}\nPage: {alt_text}\n"
