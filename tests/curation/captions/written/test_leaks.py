@@ -16,7 +16,7 @@ LEAKS = LeakFilter.build(["alt text", "as an AI"], [PROMPT])
         ("As an AI, I see a dog.", "", 1, 1),
         ("A dog.\n\nI rewrite what follows so that it has them.  A  cat.", "A dog.  A  cat.", 3, 1),
         ("Rewrite what follows so that is.", "Rewrite what follows so that is.", 1, 0),  # five words of the prompt
-        ("The facts the page says: dogs.", "The facts the page says: dogs.", 1, 0),  # a field is between them
+        ("It has the facts the page says.", "It has the facts the page says.", 1, 0),  # a field is between them
         ("An alternative text. Salt textures.", "An alternative text. Salt textures.", 2, 0),  # whole words alone
         ("", "", 0, 0),
     ],
