@@ -116,8 +116,8 @@ class WeightsFormat:
                 f"cannot load {folder}: {to_one_line(error, with_type=True)}; pass another folder"
             ) from None
 
-    def load_model(self, folder: Path, architecture: Any) -> Any:
-        """Returns the model with all its tensors, in float32 and on the CPU."""
+    def load_model(self, folder: Path, architecture: Any, dtype: Any = None) -> Any:
+        """Returns the model with all its tensors, on the CPU and in `dtype`, by default float32."""
         import torch
 
         model, loaded = self.load(
@@ -125,7 +125,7 @@ class WeightsFormat:
             architecture,
             use_safetensors=True,
             trust_remote_code=False,
-            dtype=torch.float32,  # not the file's dtype: detectors in half precision return boxes of NaN
+            dtype=dtype or torch.float32,  # not the file's dtype: detectors in half precision return boxes of NaN
             output_loading_info=True,
         )
         absent = sorted(loaded["missing_keys"])

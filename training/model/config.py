@@ -10,6 +10,9 @@ from training.model.chat_format import ChatFormat
 from training.model.connectors.perceiver import PerceiverOptions
 from training.model.connectors.registry import AnyConnectorOptions
 
+MODEL_TYPE = "shardloom_resampler_lmm"
+"""The model type in the config.json of an export."""
+
 
 def _is_default(value: object) -> bool:
     """Returns whether an export may leave the option out, as exports did that had none."""

@@ -6,6 +6,7 @@ batch are padded on the left, so that all of them end, and continue, at the same
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
@@ -37,6 +38,16 @@ class GenerateOptions(Options):
     stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the end tokens")
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Holds the model's answer to a prompt."""
+
+    text: str  # without special tokens
+    prompt_tokens: int  # those of images included
+    tokens: int  # generated, the end token included
+    is_complete: bool  # it ended by itself; if not, the limit of new tokens cut it
+
+
 def generate(
     model: ResamplerLMM,
     tokenizer: TextTokenizer,
@@ -58,6 +69,17 @@ def generate_batch(
     options: GenerateOptions | None = None,
     closing: Sequence[int] = (),
 ) -> list[str]:
+    """Generates the text of an answer to each prompt, as `answer_batch` does."""
+    return [answer.text for answer in answer_batch(model, tokenizer, prompts, options, closing)]
+
+
+def answer_batch(
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    prompts: Sequence[Prompt],
+    options: GenerateOptions | None = None,
+    closing: Sequence[int] = (),
+) -> list[Answer]:
     """Generates an answer to each prompt; with temperature 0 it is the same as for the prompt alone.
 
     Raises `UsageError` for a prompt that is empty or too long.
@@ -66,19 +88,23 @@ def generate_batch(
         return []
     options = options or GenerateOptions()
     batch = build_prompt_batch(model, tokenizer, prompts)
-    limit = getattr(model.language.lm.config, "max_position_embeddings", None)
-    length = batch.tokens.shape[1]
-    if limit and length + options.max_new_tokens > limit:
-        raise UsageError(
-            f"generate: a prompt of {length} tokens and {options.max_new_tokens} new ones exceed the model's limit of"
-            f" {limit}; shorten the prompt, or pass a lower max_new_tokens"
-        )
+    check_length(model, batch.tokens.shape[1], options)
     training = model.training
     model.eval()
     try:
         return _generate_answers(model, tokenizer, batch.to(model.device), options, closing)
     finally:
         model.train(training)
+
+
+def check_length(model: ResamplerLMM, prompt_tokens: int, options: GenerateOptions) -> None:
+    """Raises `UsageError` for a prompt of so many tokens that with its answer it exceeds the model's limit."""
+    limit = getattr(model.language.lm.config, "max_position_embeddings", None)
+    if limit and prompt_tokens + options.max_new_tokens > limit:
+        raise UsageError(
+            f"generate: a prompt of {prompt_tokens} tokens and {options.max_new_tokens} new ones exceed the model's "
+            f"limit of {limit}; shorten the prompt, or pass a lower max_new_tokens"
+        )
 
 
 def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
@@ -128,7 +154,7 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
 @torch.inference_mode()
 def _generate_answers(
     model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
-) -> list[str]:
+) -> list[Answer]:
     special = list(filter(tokenizer.is_special, closing))
     ends = {
         tokenizer.special.end,
@@ -138,6 +164,7 @@ def _generate_answers(
     } - {None}
     stops = options.stop if special or not closing else (*options.stop, tokenizer.decode(closing))
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
+    lengths = (batch.segments != PADDING).sum(dim=1).tolist()
     answers: list[list[int]] = [[] for _ in batch.samples]
     texts: list[str | None] = [None for _ in answers]
     with model.language.use_attention("sdpa") if flex else nullcontext():
@@ -145,18 +172,19 @@ def _generate_answers(
             for row, token in enumerate(tokens.tolist()):
                 if texts[row] is not None:
                     continue
-                if token in ends:
-                    texts[row] = tokenizer.decode(answers[row], keep_special=False)
-                    continue
                 answers[row].append(token)
-                if stops:
+                if token in ends:
+                    texts[row] = tokenizer.decode(answers[row][:-1], keep_special=False)
+                elif stops:
                     text = tokenizer.decode(answers[row], keep_special=False)
                     cuts = [at for stop in stops if (at := text.find(stop)) >= 0]
                     texts[row] = text[: min(cuts)] if cuts else None
             if None not in texts:
                 break
-    decoded = (tokenizer.decode(ids, keep_special=False) for ids in answers)
-    return [text if known is None else known for text, known in zip(decoded, texts, strict=True)]
+    return [
+        Answer(tokenizer.decode(ids, keep_special=False) if text is None else text, length, len(ids), text is not None)
+        for text, length, ids in zip(texts, lengths, answers, strict=True)
+    ]
 
 
 def _generate_tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
-from training.model.config import ModelOptions, PromptOptions
+from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
 from training.model.init_changes import KIND, InitChange, check_kinds, renew_connector
 from training.model.lmm import ResamplerLMM
 from training.model.part_configs import dump_config, resolve_part_configs
@@ -27,7 +27,6 @@ from training.model.weights import INDEX_FILE, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
 
 CONFIG_FILE = "config.json"
-MODEL_TYPE = "shardloom_resampler_lmm"
 
 MAX_FILE_BYTES = 5_000_000_000  # of a file of weights, as in folders on the hub
 _IRRELEVANT_SETTINGS = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))

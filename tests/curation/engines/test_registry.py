@@ -24,6 +24,7 @@ def test_the_engines_that_ship() -> None:
         ("boxes", "grounding_dino", True),
         ("boxes", "groundingdino-py", False),
         ("captions", "endpoint", False),
+        ("captions", "transformers", False),
     ]
     assert [engine.name for engine in find_engines("tags")] == ["caption", "ram", "siglip"]
     assert find_default_engine("boxes") == "grounding_dino"
@@ -44,7 +45,7 @@ def test_looking_at_engines_loads_no_heavy_library() -> None:
         "import importlib, json, pkgutil, sys\n"
         "from curation.engines.registry import ENGINES\n"
         "list(ENGINES.shipped)\n"
-        "for kind in ('ocr', 'tags', 'boxes'):\n"
+        "for kind in ('ocr', 'tags', 'boxes', 'captions'):\n"
         "    package = importlib.import_module(f'curation.engines.{kind}')\n"
         "    for module in pkgutil.iter_modules(package.__path__):\n"
         "        importlib.import_module(f'{package.__name__}.{module.name}')\n"

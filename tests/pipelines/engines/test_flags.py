@@ -120,7 +120,11 @@ def test_captions_by_words() -> None:
         ("captions:endpoint", None, "there are several captions: name one of captions.dense, captions.short"),
         (None, ["captions=x"], "there are several captions: name one of captions.dense, captions.short"),
         (None, ["captions.long=x"], "--weights captions.long=x: captions.long is not among the engines"),
-        ("captions.long", None, "captions have no engine by default: name one of endpoint, or pass a recipe that does"),
+        (
+            "captions.long",
+            None,
+            "captions have no engine by default: name one of endpoint, transformers.*, or pass a recipe that does",
+        ),
         ("ocr.dense", None, "'ocr.dense' is no engine: name engines first, .*"),
     ],
 )

@@ -31,7 +31,7 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, st
 @pytest.mark.usefixtures("nothing_built")
 def test_what_is_missing_and_the_command_that_gets_it() -> None:
     found = {one["engine"]: one for one in as_dicts(list_engines({}))}
-    assert list(found) == [
+    assert [name for name in found if name != "shardloom"] == [  # which only an installed package has
         "rapidocr",
         "paddleocr",
         "caption",
@@ -40,6 +40,7 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
         "grounding_dino",
         "groundingdino-py",
         "endpoint",
+        "transformers",
         "img2dataset",
     ]
     assert [name for name, one in found.items() if one["is_ready"]] == ["rapidocr", "caption", "grounding_dino"]

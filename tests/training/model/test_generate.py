@@ -11,7 +11,15 @@ from schemas.errors import UsageError
 from tests.training.support import tiny
 from tests.training.support.tiny import END, pack, picture
 from training.batch import IGNORE_INDEX, Batch
-from training.model.generate import GenerateOptions, Prompt, build_prompt_batch, generate, generate_batch
+from training.model.generate import (
+    Answer,
+    GenerateOptions,
+    Prompt,
+    answer_batch,
+    build_prompt_batch,
+    generate,
+    generate_batch,
+)
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import TextTokenizer, load_tokenizer
 
@@ -81,6 +89,22 @@ def test_a_batch_says_what_single_prompts_do(
         generate(model, tokenizer, prompt, options) for prompt in prompts
     ]
     assert generate_batch(model, tokenizer, [], options) == []
+
+
+def test_an_answer_says_how_long_it_is_and_whether_it_was_cut(
+    learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer
+) -> None:
+    """The end token counts, the padding of the shorter prompt does not, and an answer may end at the limit itself."""
+    model, _ = learnt
+    prompts: list[Prompt] = [[image(0), PROMPT], ["and more ", image(2), PROMPT]]
+    asked = tiny.TOKENS_PER_TILE + len(PROMPT)
+    said = answer_batch(model, tokenizer, prompts[:1], GenerateOptions(max_new_tokens=len(ANSWERS[0]) + 1))
+    assert said == [Answer(ANSWERS[0], asked, len(ANSWERS[0]) + 1, is_complete=True)]
+    cut = answer_batch(model, tokenizer, prompts, GenerateOptions(max_new_tokens=5))
+    assert cut[0] == Answer(ANSWERS[0][:5], asked, 5, is_complete=False)
+    assert cut[1].prompt_tokens == len("and more ") + asked
+    stopped = answer_batch(model, tokenizer, prompts[:1], GenerateOptions(stop=("red",)))
+    assert stopped == [Answer("a ", asked, len("a red"), is_complete=True)]
 
 
 @pytest.mark.parametrize("config", [{}, {"sliding_window": 5}, {"model_type": "llama", "tie_word_embeddings": True}])
