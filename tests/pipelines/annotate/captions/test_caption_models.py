@@ -48,9 +48,7 @@ def ask_alone(captions: dict[str, Any], alt_text: str, image: bytes) -> list[Cap
     pixels = decode(image, DecodeLimits())
     alone = {"images_per_pass": 1}
     dense, own, both = (one["settings"] | alone for one in captions.values())
-    [first] = make_captioner(TransformersSettings(**dense)).annotate(
-        [CaptionRequest("0", "Describe this image in detail.", pixels)]
-    )
+    [first] = make_captioner(TransformersSettings(**dense)).annotate([CaptionRequest("0", alt_text, pixels)])
     [second] = make_own(ShardloomSettings(**own)).annotate([CaptionRequest("0", f"The page says: {alt_text}", pixels)])
     [third] = make_captioner(TransformersSettings(**both)).annotate(
         [CaptionRequest("0", f"{first.text} / {second.text}", None)]
