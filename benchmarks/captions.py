@@ -3,10 +3,11 @@
     python -m benchmarks.captions [--images 5000] [--workers 4] [--in-flight 16] [--seconds 4]
 
 A stand-in server in a process of its own answers each request after half to one and a half times as many seconds, by
-the request. It measures both rates, from the first request to the last answer, so that neither has start-up in it. The
-bare loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers
-of the pipeline. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The
-memory of the pools' workers is sampled over the run.
+the request. It measures all rates, from the first request to the last answer, so that none has start-up in it. The bare
+loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers of
+the pipeline. The engine alone, in this process, encodes and asks for batches of `--batch` images; `--engine-only` ends
+there. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory of the
+pools' workers is sampled over the run.
 """
 
 import argparse
@@ -32,7 +33,9 @@ import psutil
 from PIL import Image
 
 from curation.engines.captions.endpoint_settings import EndpointSettings
+from curation.engines.captions.runtime.endpoint import Endpoint
 from curation.engines.captions.runtime.pictures import encode_image
+from curation.engines.kinds import CaptionRequest
 from pipelines.annotate.run import annotate
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.tar.writer import TarWriter
@@ -135,7 +138,20 @@ async def ask_bare(url: str, images: int, in_flight: int) -> None:
             ]
             await client.chat.completions.create(model="m", messages=[{"role": "user", "content": content}])
 
-    await asyncio.gather(*(work() for _ in range(in_flight)))
+    async with client:
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+
+
+def ask_engine(url: str, images: int, in_flight: int, batch: int) -> list[float]:
+    """Asks for all captions by one engine, batch by batch. Returns the memory of this process after each, in bytes."""
+    engine = Endpoint(EndpointSettings(model="m", base_url=url, in_flight=in_flight))
+    drawn, memory = make_images(), []
+    for start in range(0, images, batch):
+        numbers = range(start, min(images, start + batch))
+        answers = engine.annotate([CaptionRequest(str(n), "Describe this image.", drawn[n % KINDS]) for n in numbers])
+        assert [answer.id for answer in answers if answer.status == "ok"] == [str(number) for number in numbers]
+        memory.append(float(psutil.Process().memory_full_info().uss))
+    return memory
 
 
 @contextmanager
@@ -171,6 +187,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=512, help="of the engine alone")
+    parser.add_argument("--engine-only", action="store_true")
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
     control, remote = multiprocessing.Pipe()
@@ -185,6 +203,15 @@ def main() -> None:
 
     asyncio.run(ask_bare(url, options.images // 5, options.workers * options.in_flight))
     bare = look()
+    held = ask_engine(url, options.images, options.workers * options.in_flight, options.batch)
+    alone = look()
+    print(f"engine alone: {alone.rate:.1f}/s, {alone.rate / bare.rate:.3f} of the bare loop's {bare.rate:.1f}/s")
+    print(
+        f"its process: {held[len(held) // 3] / 1e6:.0f} MB after a third of the run, {held[-1] / 1e6:.0f} MB at the end"
+    )
+    if options.engine_only:
+        server.kill()
+        return
     with tempfile.TemporaryDirectory() as name, sampled_memory() as memory:
         (folder := Path(name) / "images").mkdir()
         write_images(folder, options.images)

@@ -1,35 +1,33 @@
 """Measures the driver's cost per chunk: the real graph, 10,000 chunks, a simulated cluster, engines that sleep.
 
     python -m benchmarks.driver [--chunks 10_000] [--workers 32] [--nodes 4] [--speed 500] [--drivers 1]
+    python -m benchmarks.driver --local --chunks 40 --workers 2    # what a cluster of the command's own takes idle
 
 The engines look at no pixel. They sleep for the time that a chunk of 162 images takes on a core (docs/cluster.md),
 divided by `--speed`; OCR and boxes share the workers so that both are busy. A chunk has 4 small pictures, padded so
 that its blocks go into the object store as large ones do; shards have 40 chunks, as DataComp's have. Everything else is
-as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process, between
-the first and the last tenth of the shards. The driver's loop runs a few times per second even while no chunk moves.
-That cost is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
+as in any run: reading, hashing, decoding, parts, commits. CPU seconds are those of all threads of a process but the one
+that measures, from one fifth of the chunks to two thirds. Processes take some CPU even while no chunk moves. That
+is measured in a pause, which is the first chunk of each OCR worker; the rest is the cost of chunks.
 
 With several drivers, the sub-drivers and their ledgers are processes of their own, and "driver" is the command, which
-hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`.
+hands out shards and adds up. For a fixed load of each, raise `--chunks` and `--workers` with `--drivers`: for example
+5 workers and 480 chunks each, with `--speed 280`, are 2 chunks a second for each driver.
 """
 
 import argparse
 import contextlib
 import os
-import resource
 import tempfile
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+from benchmarks.driver_usage import Watch, watched
 from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES, OCR
 from curation.engines.registry import ENGINES
@@ -43,12 +41,11 @@ from schemas.records.text_line import TextLine
 from schemas.tar.writer import TarWriter
 
 IMAGES = 162  # images of 512 x 384 pixels in a chunk with the default limits
-OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SAMPLES, SHARD_CHUNKS = 4, 40
+OCR_SECONDS, BOXES_SECONDS = 1 / 2.5, 1 / 0.29  # per image on one core
 SIDE, IMAGE_BYTES = 192, 40_000  # 4 of them exceed 100 kB; Ray stores no smaller block in its object store
-PAUSE_SECONDS, QUIET_SECONDS, READING_SECONDS = 40.0, 20.0, 1.0
+PAUSE_SECONDS = 60.0  # of the first chunk of an OCR worker
 STORE_BYTES = 256 << 20
-ACTORS = {"Ledger": "ledger", "SubDriver": "sub-drivers", "ShardQueue": "queue"}
 REPORTED = ("driver", "sub-drivers", "queue", "ledger", "gcs", "raylets", "agents", "workers")
 
 
@@ -91,24 +88,6 @@ SLEEPING_OCR = EngineDeclaration(name="sleeping-ocr", kind=OCR, settings=SleepSe
 SLEEPING_BOXES = EngineDeclaration(name="sleeping-boxes", kind=BOXES, settings=SleepSettings, make=SleepingBoxes)
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Holds the progress and the resource use at one moment."""
-
-    shards: int
-    seconds: float
-    cpu: Counter[str]  # seconds by process
-    driver_bytes: int
-
-
-@dataclass(slots=True)
-class Watch:
-    """Holds the measurements of a run."""
-
-    idle_cores: float = 0.0  # cores that the driver takes while no chunk moves
-    readings: list[Usage] = field(default_factory=list)  # at a tenth, a half and nine tenths of the shards
-
-
 def write_shards(folder: Path, chunks: int) -> None:
     """Writes one tar, and links it under a name for each shard."""
     Image.new("RGB", (SIDE, SIDE), "grey").save(file := BytesIO(), "JPEG")
@@ -122,62 +101,6 @@ def write_shards(folder: Path, chunks: int) -> None:
         writer.close()
     for shard in range(1, -(-chunks // SHARD_CHUNKS)):
         (folder / f"{shard:08d}.tar").hardlink_to(first)
-
-
-def usage(output: Path) -> Usage:
-    """Reads the progress and the CPU seconds of all processes."""
-    cpu = Counter({"driver": own_seconds()})
-    this = psutil.Process()
-    for process in this.children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            cpu[role(" ".join(process.cmdline()))] += times.user + times.system
-    return Usage(done(output), time.monotonic(), cpu, this.memory_full_info().uss)
-
-
-def done(output: Path) -> int:
-    """Returns the number of committed shards."""
-    return len(list((output / "manifests").glob("*.json")))
-
-
-def own_seconds() -> float:
-    """Returns the CPU seconds of all threads of this process."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    return own.ru_utime + own.ru_stime
-
-
-def role(command: str) -> str:
-    """Returns the role of a process of the cluster, by its command."""
-    if command.startswith("ray::"):
-        return next((role for name, role in ACTORS.items() if command.startswith(f"ray::{name}")), "workers")
-    name = Path(command.split(" ", 1)[0]).name
-    return {"gcs_server": "gcs", "raylet": "raylets"}.get(name, "agents")
-
-
-@contextlib.contextmanager
-def watched(output: Path, shards: int) -> Iterator[Watch]:
-    """Measures in a thread while a run continues."""
-    over = threading.Event()
-    watch = Watch()
-
-    def look() -> None:
-        idle: list[float] = []
-        while not over.wait(READING_SECONDS) and not list((output / "parts").glob("*.parquet")):
-            idle.append(own_seconds())
-        quiet, end = int(QUIET_SECONDS / READING_SECONDS), int(5 / READING_SECONDS)  # boxes ran in the last 5 s
-        watch.idle_cores = (idle[-end] - idle[-end - quiet]) / QUIET_SECONDS
-        for share in (0.1, 0.5, 0.9):
-            while done(output) < share * shards and not over.wait(READING_SECONDS):
-                pass
-            watch.readings.append(usage(output))
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    try:
-        yield watch
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextlib.contextmanager
@@ -196,10 +119,10 @@ def cluster_of(nodes: int, workers: int) -> Iterator[str]:
         cluster.shutdown()
 
 
-def recipe_of(folder: Path, address: str, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
+def recipe_of(folder: Path, address: str | None, workers: int, speed: float, drivers: int) -> AnnotateRecipe:
     """Returns a recipe of OCR, tags and boxes by engines that sleep."""
     scale = IMAGES / SAMPLES / speed
-    readers = max(1, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
+    readers = max(drivers, round(workers * OCR_SECONDS / (OCR_SECONDS + BOXES_SECONDS)))
     engines = {
         "tags": {"engine": "caption"},
         "ocr": {"engine": "benchmarks.driver:SLEEPING_OCR", "settings": {"seconds": OCR_SECONDS * scale}},
@@ -219,17 +142,29 @@ def recipe_of(folder: Path, address: str, workers: int, speed: float, drivers: i
 def report(watch: Watch) -> None:
     """Prints the cost of the part between the first and the last reading."""
     first, middle, last = watch.readings
-    chunks, seconds = (last.shards - first.shards) * SHARD_CHUNKS, last.seconds - first.seconds
+    chunks, seconds = last.chunks - first.chunks, last.seconds - first.seconds
     print(f"steady part: {chunks} chunks in {seconds:.0f} s, {chunks / seconds:.1f} chunks/s")
-    used = {name: last.cpu[name] - first.cpu[name] for name in REPORTED if last.cpu[name]}
-    for name, spent in used.items():
-        print(f"{name:>11}: {1000 * spent / chunks:7.2f} ms of CPU a chunk, {spent / seconds:.3f} cores")
-    grown = (last.driver_bytes - middle.driver_bytes) / ((last.shards - middle.shards) * SHARD_CHUNKS)
-    print(f"  memory: {last.driver_bytes / 1e6:.0f} MB in the driver, growing by {grown:.0f} bytes a chunk")
-    cost = (used["driver"] - watch.idle_cores * seconds) / chunks
-    bound = (1 - watch.idle_cores) / cost
-    print(f"  driver: {watch.idle_cores:.3f} cores while no chunk moves, and {1000 * cost:.2f} ms a chunk")
+    print(f"{'':>11}  ms of CPU a chunk   above idle     cores      idle")
+    costs = {}
+    for name in (name for name in REPORTED if last.cpu[name]):
+        spent, idle = last.cpu[name] - first.cpu[name], watch.idle_cores[name]
+        costs[name] = (spent - idle * seconds) / chunks
+        cores = f"{spent / seconds:>10.3f}{idle:>10.3f}"
+        print(f"{name:>11}: {1000 * spent / chunks:>17.2f} {1000 * costs[name]:>12.2f} {cores}")
+    if each := sorted(last.sub_drivers[pid] - first.sub_drivers[pid] for pid in last.sub_drivers):
+        low, high = (1000 * spent * len(each) / chunks for spent in (each[0], each[-1]))
+        print(f"each sub-driver, if they did as many chunks: {low:.2f} to {high:.2f} ms")
+    for name, held in last.memory.items():
+        grown = (held - middle.memory[name]) / (last.chunks - middle.chunks)
+        print(f"memory of {name}: {held / 1e6:.0f} MB, growing by {grown:.0f} bytes a chunk")
+    bound = (1 - watch.idle_cores["driver"]) / costs["driver"]
     print(f"one core of the driver: {bound:.0f} chunks/s, {bound * IMAGES:,.0f} images/s")
+
+
+def report_idle(watch: Watch) -> None:
+    """Prints the cores that the processes take while no chunk moves."""
+    cores = ", ".join(f"{name} {watch.idle_cores[name]:.4f}" for name in REPORTED if watch.idle_cores[name])
+    print(f"idle: {watch.idle_cores.total():.4f} cores: {cores}")
 
 
 def main() -> None:
@@ -240,17 +175,19 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--speed", type=float, default=500)
     parser.add_argument("--drivers", type=int, default=1)
+    parser.add_argument("--local", action="store_true", help="measure the command's own cluster instead, while idle")
     options = parser.parse_args()
     ENGINES.trust("benchmarks.driver:SLEEPING_OCR", "benchmarks.driver:SLEEPING_BOXES")
-    with tempfile.TemporaryDirectory() as name, cluster_of(options.nodes, options.workers) as address:
+    cluster = contextlib.nullcontext() if options.local else cluster_of(options.nodes, options.workers)
+    with tempfile.TemporaryDirectory() as name, cluster as address:
         folder, output = Path(name), Path(name, "out")
         write_shards(folder, options.chunks)
         shards = -(-options.chunks // SHARD_CHUNKS)
-        with watched(output, shards) as watch:
+        with watched(output, shards, SHARD_CHUNKS) as watch:
             recipe = recipe_of(folder, address, options.workers, options.speed, options.drivers)
             result = annotate(recipe, str(output))
         assert result.rows_out == shards * SHARD_CHUNKS * SAMPLES, result.reasons
-        report(watch)
+        report_idle(watch) if options.local else report(watch)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Checks in a long run on small images that memory, processes, open files and stored objects do not grow or leak.
 
-    python -m benchmarks.soak [--images 20000] [--workers 2] [--recycle 2000] [--scratch FOLDER] [--samples FILE]
+    python -m benchmarks.soak [--images 20000] [--workers 2] [--drivers 1] [--recycle 2000] [--scratch FOLDER]
+                             [--samples FILE]
 
 It runs the real command, OCR and tags on a local cluster, in a process of its own, and samples all its processes every
 few seconds. Warm-up ends when a tenth of the images is done; then the first quarter of the time is compared with the
@@ -104,7 +105,7 @@ class Soak:
 
     def run(self, shards: Path) -> tuple[list[Sample], int]:
         """Runs the command; returns the samples and the exit code."""
-        run: dict[str, Any] = {"workers": self.options.workers}
+        run: dict[str, Any] = {"workers": self.options.workers, "drivers": self.options.drivers}
         if self.options.recycle:
             run["recycle_images"] = self.options.recycle
         recipe = {
@@ -227,6 +228,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--drivers", type=int, default=1)
     parser.add_argument("--recycle", type=int, default=0, help="images after which a worker is replaced (0: never)")
     parser.add_argument("--seconds", type=float, default=5.0, help="seconds between samples")
     parser.add_argument("--scratch", type=Path, help="folder that keeps the shards (default: a temporary one)")

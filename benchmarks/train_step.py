@@ -76,6 +76,7 @@ def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -
         positions=place.expand(rows, -1).contiguous(),
         segments=number.expand(rows, -1).contiguous(),
         sources=torch.zeros((rows, length), dtype=torch.int64),
+        instructions=(~is_image).expand(rows, -1).contiguous(),
         tiles=torch.randint(0, 256, (rows * pictures, 3, side, side), dtype=torch.uint8),
         valid=torch.ones((rows * pictures, cells), dtype=torch.bool),
         grids=torch.zeros((rows * pictures, 2), dtype=torch.int64),

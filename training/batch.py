@@ -35,6 +35,7 @@ class Batch:
     positions: Tensor  # int64 [B, T]: from 0 in each segment
     segments: Tensor  # int64 [B, T]: number of the sample (or piece of one) in its sequence, or PADDING
     sources: Tensor  # int64 [B, T]: index of the source, or PADDING
+    instructions: Tensor  # bool [B, T]: the words of a conversation's first user turn, which may condition its images
     tiles: Tensor  # uint8 [K, 3, S, S]
     valid: Tensor  # bool [K, S/patch * S/patch]: cells that show the picture rather than its border, row by row
     grids: Tensor  # int64 [I, 2]: columns and rows of each image's tiles; 0, 0: one tile of fixed size, no thumbnail

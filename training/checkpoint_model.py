@@ -63,13 +63,13 @@ def build_initial_model(recipe: TrainRecipe, device: str = "cpu", ranks: Ranks =
     On `meta` only configurations and sizes are checked. Raises `UsageError` as `build_model` does.
     """
     if recipe.init_from is None or not is_checkpoint(Path(recipe.init_from)):
-        return build_model(recipe.model, device, recipe.init_from)
+        return build_model(recipe.model, device, recipe.init_from, recipe.init_changes)
     checkpoint = open_checkpoint(Path(recipe.init_from), ranks, check_hashes=device != "meta")
     if device == "meta":
         source = build_initial_model(read_checkpoint_recipe(checkpoint), device)
     else:
         source = load_checkpoint_model(checkpoint, ranks).model
-    return build_like(recipe.model, source, checkpoint.folder, device)
+    return build_like(recipe.model, source, checkpoint.folder, device, recipe.init_changes)
 
 
 def read_checkpoint_recipe(checkpoint: Checkpoint) -> TrainRecipe:

@@ -19,6 +19,7 @@ from schemas.output_set.recipe_paths import anchor_paths
 from schemas.storage.folder import Folder
 from training.data.options import DataOptions
 from training.model.config import ModelOptions
+from training.model.init_changes import InitChange
 from training.renamed_keys import rename_keys
 
 CHANGEABLE_KEYS = ("run", "checkpoint", "micro_batch_size", "parallel", "activation_checkpointing", "compile")
@@ -107,6 +108,12 @@ class TrainRecipe(Options):
         None,
         description="a model exported by an earlier stage, or a checkpoint of it, whose weights training starts from",
     )
+    init_changes: tuple[InitChange, ...] = Field(
+        (),
+        exclude_if=lambda named: not named,  # as in the stored recipes of runs that began without the option
+        description="options in which the model of init_from may differ: with connector.latents, 64 become 128 or the "
+        "reverse. Weights that both have are kept, others are drawn",
+    )
     data: DataOptions
     optimizer: OptimizerOptions = OptimizerOptions()
     schedule: ScheduleOptions = ScheduleOptions()
@@ -132,6 +139,13 @@ class TrainRecipe(Options):
     checkpoint: CheckpointOptions = CheckpointOptions()
     seed: int = Field(0, description="seeds dropout; data.seed seeds the order of samples, model.seed the new weights")
     run: TrainRunOptions = TrainRunOptions()
+
+    @field_validator("init_changes")
+    @classmethod
+    def _check_has_init(cls, changes: tuple[InitChange, ...], info: ValidationInfo) -> tuple[InitChange, ...]:
+        if changes and info.data.get("init_from") is None:
+            raise ValueError("there is no init_from whose model could differ: leave it out")
+        return changes
 
     @field_validator("epochs")
     @classmethod

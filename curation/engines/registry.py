@@ -1,4 +1,4 @@
-"""Registers all engines; those that ship are the modules with an `ENGINE` in the package of each kind."""
+"""Registers all engines. Those that ship are the modules with an `ENGINE` in a folder of `curation.engines`."""
 
 import importlib
 import pkgutil

@@ -72,10 +72,17 @@ def join_slices(output: Folder, shard: str, index: int, starts: list[int]) -> No
 
 
 def is_valid_part(output: Folder, name: str, digest: str, recipe_sha256: str) -> bool:
-    """Returns whether the part is readable and was made from these samples by this recipe."""
+    """Returns whether the part is readable and was made from these samples by this recipe.
+
+    A run that shares the set may have removed it since it was listed, as it committed the shard.
+    """
     try:
         metadata = read_parquet_schema(io.BytesIO(output.read(f"{PARTS}/{name}")), name).metadata or {}
     except UnreadableParquet:
+        return False
+    except StorageError:
+        if output.exists(f"{PARTS}/{name}"):
+            raise
         return False
     return metadata.get(b"digest") == digest.encode() and metadata.get(b"recipe") == recipe_sha256.encode()
 

@@ -36,6 +36,7 @@ from pipelines.cluster.ray_internals import (
     silence_native_log,
     skip_monitors,
 )
+from pipelines.cluster.start_turn import take_start_turn
 from pipelines.recipes.base import RunOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import is_shown
@@ -106,6 +107,7 @@ def connect(run: RunOptions, object_store_bytes: int, cpus: float = 0.0) -> None
                 stack.enter_context(listen_on_loopback_only())
                 stack.enter_context(save_idle_cores())
                 stack.enter_context(skip_monitors(keeps_log=is_shown(logging.DEBUG)))
+                stack.enter_context(take_start_turn())
             _start(options, tries=1 if address else 2)
     except Exception as error:  # noqa: BLE001 - Ray has no exception class for a node that is too slow to start
         raise ShardloomError(f"cannot use Ray at {address or 'this machine'}: {to_one_line(error)}") from None

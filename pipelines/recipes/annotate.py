@@ -64,7 +64,7 @@ class EngineOptions(Options):
     engine: str = Field(description="a name from `shardloom engines`, or that of your own engine with --trust-code")
     settings: Annotated[
         dict[str, Setting],
-        RelativeToRecipe(may_be_name=True, keys=("weights", "vocabulary")),
+        RelativeToRecipe(may_be_name=True, keys=("weights", "vocabulary", "thresholds")),
     ] = Field({})
     batch_size: PositiveInt = Field(
         16, description="images per call, and the images that a crash makes suspect; boxes: 4"

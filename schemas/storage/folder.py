@@ -65,11 +65,10 @@ class Folder:
 
     def write(self, name: str, data: bytes) -> None:
         """Writes the file atomically: by a rename on a local disk, by a single PUT on an object store."""
-        if self.is_local:
-            with self.create(name) as file:
-                file.write(data)
-        else:
-            with self._translate_errors("write", name):
+        with self._translate_errors("write", name):
+            if self.is_local:
+                self._write_on_disk(name, data, Path.replace)
+            else:
                 self._fs.pipe_file(f"{self._root}/{name}", data)
 
     def write_new(self, name: str, data: bytes) -> None:
@@ -80,8 +79,7 @@ class Folder:
         with self._translate_errors("write", name):
             try:
                 if self.is_local:
-                    with self._create_on_disk(name, _link_new) as file:
-                        file.write(data)
+                    self._write_on_disk(name, data, _link_new)
                 else:
                     self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
                 return
@@ -110,6 +108,20 @@ class Folder:
                 yield cast(BinaryIO, file)
                 file.flush()
                 self._fs.put_file(file.name, f"{self._root}/{name}")
+
+    def _write_on_disk(self, name: str, data: bytes, give_name: Callable[[Path, Path], Any]) -> None:
+        """Writes a file as `_create_on_disk` does.
+
+        Tries again when another process that shares the folder removes the sub-folder or the temporary file meanwhile.
+        """
+        for is_last in (False, False, True):
+            try:
+                with self._create_on_disk(name, give_name) as file:
+                    file.write(data)
+                return
+            except FileNotFoundError:
+                if is_last:
+                    raise
 
     @contextlib.contextmanager
     def _create_on_disk(self, name: str, give_name: Callable[[Path, Path], Any]) -> Iterator[BinaryIO]:
@@ -255,10 +267,11 @@ class Folder:
         Returns None if the file does not exist or the store does not say.
         """
         self._fs.invalidate_cache()
-        try:
-            return float(self._fs.modified(f"{self._root}/{name}").timestamp())
-        except (FileNotFoundError, NotImplementedError):
-            return None
+        with self._translate_errors("read", name):
+            try:
+                return float(self._fs.modified(f"{self._root}/{name}").timestamp())
+            except (FileNotFoundError, NotImplementedError):
+                return None
 
     def exists(self, name: str = "") -> bool:
         """Returns whether the file or folder exists."""
@@ -281,7 +294,10 @@ class Folder:
                     self._remove_tree(path)
 
     def _remove_tree(self, path: str) -> None:
-        """Removes a file or a sub-folder. Leaves hidden files that can't be removed, such as NFS's for open files."""
+        """Removes a file or a sub-folder. Leaves hidden files that can't be removed, such as NFS's for open files.
+
+        Tries again once: another process may have written a file there meanwhile.
+        """
         try:
             if self.is_local or not glob.has_magic(path):
                 self._fs.rm(path, recursive=True)
@@ -294,7 +310,7 @@ class Folder:
             if not self.is_local:
                 raise
             shutil.rmtree(path, ignore_errors=True)
-            if not Path(path).is_dir() or any(_is_listed(name) for *_, names in os.walk(path) for name in names):
+            if Path(path).is_file() or any(_is_listed(name) for *_, names in os.walk(path) for name in names):
                 raise
 
     def make_folder(self) -> None:

@@ -117,9 +117,13 @@ class RetryingS3(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
     async def _is_own_put(self, request: dict[str, Any]) -> bool:
         """Returns whether this request wrote the object: the first of several attempts may have done so.
 
-        Comparing the contents proves nothing, because another run writes the same bytes.
+        Comparing the contents proves nothing, because another run writes the same bytes. An object that has been
+        removed meanwhile was another's: nobody removes what a run is still creating.
         """
-        response = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        try:
+            response = await self._call_s3("head_object", Bucket=request["Bucket"], Key=request["Key"])
+        except FileNotFoundError:
+            return False
         return bool(response.get("Metadata", {}).get(REQUEST_ID_KEY) == request["Metadata"][REQUEST_ID_KEY])
 
     async def _cat_file(self, path: str, **kwargs: Any) -> Any:

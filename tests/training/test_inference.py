@@ -75,7 +75,10 @@ def test_a_question_is_put_as_conversations_are(folder: Path, system: str | None
     assert segment is not None
     parts = interleave_images("<image>\nWhat is it? <image> And this?\n", pictures(folder, model))
     answered = segment.loss_mask.index(True)
-    assert ids(model, tokenizer, build_chat_prompt(parts, tokenizer, prompts)) == segment.ids[:answered]
+    prompt = build_chat_prompt(parts, tokenizer, prompts)
+    assert ids(model, tokenizer, prompt) == segment.ids[:answered]
+    instruction = build_prompt_batch(model, tokenizer, [prompt]).instructions[0].tolist()
+    assert instruction == segment.instruction_mask[:answered]  # neither the system's words nor the image
     assert tokenizer.decode(segment.ids[answered:]) == "A cat<|end|>\n"
 
 

@@ -47,7 +47,7 @@ def test_overrides(path: str) -> None:
         ("kind=mix", "kind: input should be 'train', not 'mix'"),
         ("model.connector.latent=4", "unknown key model.connector.latent"),
         ("model.connector.depth=0", "model.connector.depth: input should be greater than 0, not 0"),
-        ("model.connector.kind=xdp", "model.connector: there is no kind 'xdp': use perceiver"),
+        ("model.connector.kind=qformer", "model.connector: there is no kind 'qformer': use perceiver"),
         ("model.connector.kind=[xdp]", "model.connector: there is no kind ['xdp']: use perceiver"),
         ("model.connector=4", "model.connector: input should be a mapping, not 4"),
         ("optimizer.lr.language=-1", "optimizer.lr.language: input should be greater than or equal to 0, not -1"),

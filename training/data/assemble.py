@@ -35,6 +35,7 @@ class AssembledSample:
     source: int
     ids: list[int]
     labels: NDArray[np.int64]
+    instructions: list[bool]
     tiles: list[NDArray[np.uint8]]
     valid: list[NDArray[np.bool_]]
     grids: list[Grid]
@@ -105,7 +106,8 @@ class Assembler:
                 )
         name = SampleName(self._get_source_name(pack, place), found.row["path"], found.row["key"])
         tiles, valid, grids = ([image[field] for image in decoded] for field in range(3))
-        return AssembledSample(name, source, segment.ids, segment.build_labels(), tiles, valid, grids)  # type: ignore[arg-type]
+        labels, instructions = segment.build_labels(), segment.instruction_mask
+        return AssembledSample(name, source, segment.ids, labels, instructions, tiles, valid, grids)  # type: ignore[arg-type]
 
     def _get_source_name(self, pack: Pack, place: int) -> str:
         return self.plan.sources.names[int(pack.sources[place])]
@@ -115,6 +117,7 @@ class Assembler:
         rows = {name: np.full((1, length), PADDING, np.int64) for name in ("segments", "sources")}
         rows |= {"tokens": np.full((1, length), form.markup.pad, np.int64)}
         rows |= {"labels": np.full((1, length), IGNORE_INDEX, np.int64), "positions": np.zeros((1, length), np.int64)}
+        instructions = np.zeros((1, length), np.bool_)
         begin = 0
         for number, sample in enumerate(samples):
             end = begin + len(sample.ids)
@@ -123,6 +126,7 @@ class Assembler:
             rows["positions"][0, begin:end] = np.arange(end - begin)
             rows["segments"][0, begin:end] = number
             rows["sources"][0, begin:end] = sample.source
+            instructions[0, begin:end] = sample.instructions
             begin = end
         tiles = [tile for sample in samples for tile in sample.tiles]
         valid = [cells for sample in samples for cells in sample.valid]
@@ -130,6 +134,7 @@ class Assembler:
         empty = np.zeros((0, 3, form.tiler.tile_size, form.tiler.tile_size), np.uint8)
         return Batch(
             **{name: torch.from_numpy(array) for name, array in rows.items()},
+            instructions=torch.from_numpy(instructions),
             tiles=torch.from_numpy(np.concatenate(tiles) if tiles else empty),
             valid=torch.from_numpy(np.concatenate(valid) if valid else np.zeros((0, form.tiler.cells), np.bool_)),
             grids=torch.tensor(grids, dtype=torch.int64).reshape(-1, 2),

@@ -8,13 +8,14 @@ import numpy as np
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
 from curation.mixture.sources import open_source
+from schemas.errors import UsageError
 from training.data.counting import PartTokenCounter
 from training.data.images import ImageTiler
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceTextOptions
 from training.data.plan import PackPlan, Sources
 from training.data.sequence import SequenceFormat
-from training.data.tables import TableMaker
+from training.data.tables import SampleTable, TableMaker
 from training.model.config import ModelOptions
 from training.model.tokens import TextTokenizer
 
@@ -33,8 +34,8 @@ def build_pack_plan(
     """Builds the plan of a run's packs.
 
     `image_size` and `patch_size` are the vision tower's, in pixels. Makes a source's table of lengths first if it is
-    missing, and logs its progress. Raises `UsageError`, naming the source, if one is not a finished set or has no
-    samples.
+    missing, and logs its progress. Raises `UsageError`, naming the source, if one is not a finished set, has no
+    samples, or has samples that the connector cannot take.
     """
     tokens_per_tile = model.connector.count_tokens_per_tile((image_size // patch_size) ** 2)
     markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile)
@@ -46,6 +47,8 @@ def build_pack_plan(
     for source, rule in zip(sets, rules, strict=True):
         counter = PartTokenCounter(tokenizer, rule, options.seed)
         tables.append(TableMaker(counter, markup, shape, options.cache).open(source))
+        if model.connector.needs_conversations:
+            _check_has_conversations(source.name, tables[-1], model.connector.kind)
     paths = list(options.shares)
     numbers = [names.index(get_source_name(path)) for path in paths]
     measured = () if options.unit == "samples" else (options.unit,)
@@ -74,6 +77,14 @@ def build_pack_plan(
         tiler=shape,
     )
     return PackPlan(plan, Sources(names, tables, rules, np.asarray(numbers, np.int64)), form, fingerprint)
+
+
+def _check_has_conversations(name: str, table: SampleTable, kind: str) -> None:
+    if found := table.rows.find_image_outside_conversations():
+        raise UsageError(
+            f"data.sources.{name}: {found} has an image but is no conversation, and model.connector {kind} takes its "
+            "instruction from the first user turn: leave the source out, or use kind: perceiver"
+        )
 
 
 def _hash(value: object) -> str:

@@ -30,13 +30,15 @@ class Segment:
 
     ids: list[int] = field(default_factory=list)
     loss_mask: list[bool] = field(default_factory=list)
+    instruction_mask: list[bool] = field(default_factory=list)
     images: list[int] = field(default_factory=list)  # numbers of its images, in order
 
-    def add(self, ids: Iterable[int], has_loss: bool = True) -> None:
+    def add(self, ids: Iterable[int], has_loss: bool = True, is_instruction: bool = False) -> None:
         """Appends tokens."""
         known = len(self.ids)
         self.ids += ids
         self.loss_mask += [has_loss] * (len(self.ids) - known)
+        self.instruction_mask += [is_instruction] * (len(self.ids) - known)
 
     def build_labels(self) -> NDArray[np.int64]:
         """Returns the label of each position: the next token if it is trained on, else `IGNORE_INDEX`."""
@@ -91,11 +93,16 @@ class SampleTokenizer:
     def _tokenize_conversation(
         self, parts: list[TextOrImage], roles: tuple[Role, ...], piece: Piece, tiles: list[int]
     ) -> Segment:
-        """Formats the turns of a piece. Only the assistant's words, and the ends of its turns, are trained on."""
-        segment, chat, previous = Segment(), self.markup.chat, None
+        """Formats the turns of a piece. Only the assistant's words, and the ends of its turns, are trained on.
+
+        The words of the piece's first user turn are its instruction.
+        """
+        segment, chat, previous, has_instruction = Segment(), self.markup.chat, None, False
         chosen = select_turn_parts(roles, [isinstance(part, int) for part in parts], piece)
         for role, spoken in groupby(chosen, key=lambda one: one[0]):
             has_loss = role == "assistant"
+            is_instruction = role == "user" and not has_instruction
+            has_instruction |= is_instruction
             segment.add(chat.find_opening(previous, role), False)
             for _, number in spoken:
                 part = parts[number]
@@ -103,7 +110,7 @@ class SampleTokenizer:
                     self._add_image(segment, part, tiles)
                     segment.add(chat.after_image, False)
                 else:
-                    segment.add(self.tokenizer.encode(part), has_loss)
+                    segment.add(self.tokenizer.encode(part), has_loss, is_instruction)
             segment.add(chat.find_closing(role), has_loss)
             previous = role
         segment.add(chat.end, False)

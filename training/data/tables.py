@@ -85,6 +85,15 @@ class IndexRows:
             found.append(located | {"path": self._paths[shard], "row": row})
         return found
 
+    def find_image_outside_conversations(self) -> str | None:
+        """Returns the path and key of a sample that has an image and is no conversation; None if there is none."""
+        for shard, path in enumerate(self._paths):
+            rows = self._batch(shard)
+            has_image = pc.greater(pc.fill_null(pc.list_value_length(rows["image_details"]), 0), 0)
+            if keys := rows.filter(pc.and_(has_image, pc.not_equal(rows["kind"], "conversation")))["key"].to_pylist():
+                return f"{path}: {keys[0]}"
+        return None
+
 
 class TableMaker:
     """Opens tables, and makes those that do not exist yet."""

@@ -38,3 +38,24 @@ class Connector(nn.Module, ABC):
 
         With `recompute` these are one layer's, and the input of each of the layers.
         """
+
+
+class InstructedConnector(Connector):
+    """A connector whose tokens also depend on what is asked about the image."""
+
+    max_instruction: int
+    """Words of an instruction that it uses at most, counted in tokens."""
+
+    @abstractmethod
+    def forward(
+        self,
+        features: Tensor,
+        valid: Tensor | None,
+        instructions: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> Tensor:
+        """Returns the tokens as `Connector.forward` does, conditioned on the instruction of each tile.
+
+        `instructions` are embeddings [K, L, out_width] of the words; `present`, bool [K, L], is False for padding. None
+        is an instruction without words.
+        """

@@ -108,10 +108,14 @@ def check_length(model: ResamplerLMM, prompt_tokens: int, options: GenerateOptio
 
 
 def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: Sequence[Prompt]) -> Batch:
-    """Builds one batch of the prompts, padded on the left. Raises `UsageError` for an empty prompt."""
-    rows, pieces = [], []
+    """Builds one batch of the prompts, padded on the left. Raises `UsageError` for an empty prompt.
+
+    A prompt's texts are its instruction: in one of `build_chat_prompt` these are the words of the user's turn.
+    """
+    rows, words, pieces = [], [], []
     for number, prompt in enumerate(prompts):
         row: list[int] = []
+        spoken: list[bool] = []
         for part in prompt:
             if isinstance(part, str):
                 row += tokenizer.encode(part)
@@ -121,9 +125,11 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
                 any_resolution, vision = model.options.any_resolution, model.vision
                 pieces.append(cut_into_tiles(part, any_resolution, vision.image_size, vision.patch_size))
                 row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.tokens_per_tile)
+            spoken += [isinstance(part, str)] * (len(row) - len(spoken))
         if not row:
             raise UsageError(f"generate: prompt {number} is empty; pass a text or an image")
         rows.append(row)
+        words.append(spoken)
     length = max(len(row) for row in rows)
     tokens = torch.tensor([[tokenizer.special.pad] * (length - len(row)) + row for row in rows])
     positions = torch.tensor([[0] * (length - len(row)) + list(range(len(row))) for row in rows])
@@ -137,6 +143,7 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
         positions=positions,
         segments=segments,
         sources=segments,
+        instructions=torch.tensor([[False] * (length - len(row)) + row for row in words]),
         tiles=torch.cat([torch.empty((0, 3, side, side), dtype=torch.uint8), *tiles]),
         valid=torch.cat([torch.empty((0, cells), dtype=torch.bool), *valid]),
         grids=torch.tensor([grid for _, _, grid in pieces], dtype=torch.int64).view(-1, 2),

@@ -7,7 +7,8 @@ from schemas.errors import ShardloomError
 from training.batch import Batch
 from training.model.anyres import regroup_as_reference
 from training.model.config import ModelOptions
-from training.model.connector import Connector
+from training.model.connector import Connector, InstructedConnector
+from training.model.instructions import gather_instructions
 from training.model.language import LanguageModel, build_causal_model
 from training.model.part_configs import resolve_part_configs
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
@@ -84,18 +85,34 @@ class ResamplerLMM(nn.Module):
             return self.connector(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
         if self.options.any_resolution.tile_order == "reference":
             features, valid = _regroup_cells(features, batch.grids), _regroup_cells(valid, batch.grids)
-        tokens: Tensor = self.connector(features, None if bool(valid.all()) else valid)
+        tokens: Tensor = self.connector(
+            features, None if bool(valid.all()) else valid, *self._embed_instructions(batch)
+        )
         return tokens.flatten(0, 1)
+
+    def _embed_instructions(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Returns the words of each tile's instruction and their mask, for a connector that they condition."""
+        if not isinstance(self.connector, InstructedConnector):
+            return ()
+        self._check_places(batch, len(batch.tiles) * self.tokens_per_tile)
+        limit = self.connector.max_instruction
+        ids, present = gather_instructions(batch, self.special.image, self.tokens_per_tile, limit)
+        return self.language.embed(ids), present
 
     def splice(self, embeddings: Tensor, image_tokens: Tensor, batch: Batch) -> Tensor:
         """Returns the embeddings [B, T, d] with the image tokens, in order, at the batch's image positions.
 
         Raises `ShardloomError` when their numbers differ.
         """
-        places = batch.tokens == self.special.image
-        if int(places.sum()) != len(image_tokens):
-            raise _make_mismatch_error(places, len(image_tokens), batch, self.tokens_per_tile)
+        places = self._check_places(batch, len(image_tokens))
         return embeddings.masked_scatter(places[..., None], image_tokens.to(embeddings.dtype))
+
+    def _check_places(self, batch: Batch, image_tokens: int) -> Tensor:
+        """Returns where image tokens go, bool [B, T]. Raises `ShardloomError` when that is not as many."""
+        places = batch.tokens == self.special.image
+        if int(places.sum()) != image_tokens:
+            raise _make_mismatch_error(places, image_tokens, batch, self.tokens_per_tile)
+        return places
 
 
 def _build_vision_tower(options: ModelOptions) -> VisionTower:

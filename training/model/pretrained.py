@@ -7,7 +7,7 @@ the connector is called `resampler`, are read too.
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
+from training.model.init_changes import KIND, InitChange, check_kinds, renew_connector
 from training.model.lmm import ResamplerLMM
 from training.model.part_configs import dump_config, resolve_part_configs
 from training.model.tokens import TextTokenizer, load_tokenizer
@@ -34,44 +35,53 @@ _SETTINGS_NAMED_FIRST = ("model_type", "kind")  # settings to name first in an e
 _OLD_CONNECTOR_KEY = "resampler"  # the connector's name when the perceiver was the only kind
 
 
-def build_model(options: ModelOptions, device: str = "cpu", weights: str | None = None) -> ResamplerLMM:
+def build_model(
+    options: ModelOptions, device: str = "cpu", weights: str | None = None, changes: Sequence[InitChange] = ()
+) -> ResamplerLMM:
     """Builds the model of these options, and loads `weights` in place of those of its parts.
 
-    `weights` is a folder of `save_pretrained`, or a folder or file of xGen-MM's weights. On `meta` only their names and
-    shapes are checked. Raises `UsageError` when a part is not available, and for weights that do not fit, or belong to
-    a model with other settings.
+    `weights` is a folder of `save_pretrained`, or a folder or file of xGen-MM's weights, of a model that may differ in
+    the options that `changes` name. On `meta` only names and shapes are checked. Raises `UsageError` when a part is not
+    available, and for weights that do not fit, or belong to a model with other settings.
     """
     if weights is None:
         return ResamplerLMM.build(options, device)
     path, first = Path(weights), "meta" if device == "meta" else "cpu"
     if path.is_file():
         model = ResamplerLMM.build(options, first)  # for the tower, which such a file may lack
-        load_xgen_mm(model, path)
+        load_xgen_mm(model, path, changes)
         return model.to(device)
     kind = _read_model_type(path)
     tokenizer = load_tokenizer(options)
     model = build_blank_model(options, tokenizer, first)
+    if changes:
+        renew_connector(model)
     if kind == MODEL_TYPE:
         with _open_config(path) as config:
             settings = _select_defining_settings(_upgrade_options(config))
-        _check_same_model(model, tokenizer, settings, options.model_copy(update={"tokenizer": str(path)}), path)
-        fill(model, _read_exported_tensors(path, device == "meta"), str(path))
+        named = options.model_copy(update={"tokenizer": str(path)})
+        _check_same_model(model, tokenizer, settings, named, path, changes)
+        fill(model, _read_exported_tensors(path, device == "meta"), str(path), changes)
     else:
-        load_xgen_mm(model, path)
+        load_xgen_mm(model, path, changes)
     return model.to(device)
 
 
-def build_like(options: ModelOptions, source: ResamplerLMM, where: Path, device: str = "cpu") -> ResamplerLMM:
+def build_like(
+    options: ModelOptions, source: ResamplerLMM, where: Path, device: str = "cpu", changes: Sequence[InitChange] = ()
+) -> ResamplerLMM:
     """Builds the model of these options with the weights of `source`, which came from the folder `where`.
 
-    Raises `UsageError` when the options are those of another model.
+    Raises `UsageError` when the options are those of another model, but for those that `changes` name.
     """
     tokenizer = load_tokenizer(options)
     model = build_blank_model(options, tokenizer, "meta" if device == "meta" else "cpu")
+    if changes:
+        renew_connector(model)
     settings = _select_defining_settings(_dump_full_options(source))
-    _check_same_model(model, tokenizer, settings, source.options, where)
+    _check_same_model(model, tokenizer, settings, source.options, where, changes)
     state = source.state_dict()
-    fill(model, ((key, state[key]) for key in sorted(list_own_keys(source))), str(where))
+    fill(model, ((key, state[key]) for key in sorted(list_own_keys(source))), str(where), changes)
     return model.to(device)
 
 
@@ -210,7 +220,12 @@ def _write_description(folder: Path, model: ResamplerLMM, tokenizer: TextTokeniz
 
 
 def _check_same_model(
-    model: ResamplerLMM, tokenizer: TextTokenizer, settings: Mapping[str, Any], options: ModelOptions, folder: Path
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    settings: Mapping[str, Any],
+    options: ModelOptions,
+    folder: Path,
+    changes: Sequence[InitChange],
 ) -> None:
     """Raises `UsageError` when the folder's model has other settings, although its tensors may have the same shapes.
 
@@ -218,7 +233,8 @@ def _check_same_model(
     only one of the two has are ignored, because another version of transformers may have more.
     """
     here = _select_defining_settings(_dump_full_options(model))
-    unlike = [name for name in here if name in settings and settings[name] != here[name]]
+    check_kinds(settings[KIND], here[KIND], changes, str(folder))
+    unlike = [name for name in here if name in settings and settings[name] != here[name] and name not in changes]
     if differences := [f"{name} is {settings[name]!r} there and {here[name]!r} here" for name in unlike]:
         raise UsageError(f"model: {folder} is another model: {'; '.join(differences[:3])}; make the recipe's the same")
     other = load_tokenizer(options)

@@ -1,7 +1,7 @@
 """Loads tensors from files into a model, and checks that none is missing, unknown or of another shape."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -9,25 +9,38 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from schemas.errors import UsageError, to_one_line
+from training.model.init_changes import KIND, InitChange
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+_CONNECTOR = "connector."
 
 
-def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str) -> None:
+def fill(
+    model: nn.Module, tensors: Iterable[tuple[str, Tensor]], where: str, changes: Sequence[InitChange] = ()
+) -> None:
     """Copies each tensor into the model by its key; `where` names their source in errors.
 
-    Raises `UsageError` unless the tensors have exactly the model's keys and shapes.
+    Of a tensor that `changes` name, the first rows that both have are copied, and the model keeps its others; with
+    `KIND` it also keeps those of the connector's tensors that are absent. Raises `UsageError` unless all other tensors
+    have exactly the model's keys and shapes.
     """
     state = model.state_dict()
     absent = list_own_keys(model)
     for key, tensor in tensors:
         if key not in absent:
             raise UsageError(f"model: {where} has {key}, which this model does not have; pass fitting weights")
+        if key in changes and tensor.shape[1:] == state[key].shape[1:]:
+            rows = min(len(tensor), len(state[key]))
+            state[key][:rows].copy_(tensor[:rows])
+            absent.remove(key)
+            continue
         if tensor.shape != state[key].shape:
             shapes = f"{list(tensor.shape)}, here {list(state[key].shape)}"
             raise UsageError(f"model: {key} is {shapes} in {where}; pass fitting weights")
         state[key].copy_(tensor)
         absent.remove(key)
+    if KIND in changes:
+        absent = {key for key in absent if not key.startswith(_CONNECTOR)}
     if absent:
         raise UsageError(
             f"model: {where} lacks {len(absent)} tensors, {min(absent)} for example; pass complete weights"

@@ -8,7 +8,7 @@ The weights work as trained only with `any_resolution.tile_order: reference`.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from schemas.errors import UsageError, to_one_line
+from training.model.init_changes import InitChange
 from training.model.lmm import ResamplerLMM
 from training.model.weights import fill, list_own_keys, read_tensors
 
@@ -40,10 +41,11 @@ def map_to_released_key(key: str) -> str:
     raise ValueError(f"no part of the model has {key}")
 
 
-def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
+def load_xgen_mm(model: ResamplerLMM, path: str | Path, changes: Sequence[InitChange] = ()) -> None:
     """Loads the model's weights from a folder as on the hub, or from a file of LAVIS' trainer.
 
-    A trainer's checkpoint has no frozen tower: then the model keeps its own, if that was loaded.
+    A trainer's checkpoint has no frozen tower: then the model keeps its own, if that was loaded. `changes` are as in
+    `fill`.
     Raises `UsageError` when another tensor is missing, and for any unknown tensor or other shape.
     """
     path = Path(path)
@@ -51,7 +53,7 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path) -> None:
     bare = model.device.type == "meta"
     tensors = read_tensors(path, bare) if path.is_dir() else _read_checkpoint(path, _select_tower_tensors(model, ours))
     named = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_CONSTANT_BUFFERS))
-    fill(model, ((ours.get(key, key), tensor) for key, tensor in named), str(path))
+    fill(model, ((ours.get(key, key), tensor) for key, tensor in named), str(path), changes)
 
 
 def _select_tower_tensors(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:

@@ -46,6 +46,30 @@ class Vocabulary:
 def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
     """Reads and checks a file, or for None the vocabulary that ships. Raises `UsageError` with the faulty line."""
     path = SHIPPED if path is None else path
+    read, sha256 = read_lines(path, "vocabulary", "tag")
+    lines: dict[tuple[str, ...], int] = {}
+    names = []
+    for number, name in enumerate(read, 1):
+        if not name or name.startswith("#"):
+            continue
+        words = tuple(split_words(name))
+        problem = find_name_problem(name)
+        if problem is None and words in lines:
+            problem = f"{name!r} is on line {lines[words]} already; remove one"
+        if problem:
+            raise UsageError(f"vocabulary {path}, line {number}: {problem}")
+        lines[words] = number
+        names.append(name)
+    if not names:
+        raise UsageError(f"vocabulary {path}: no tags in it; put one on each line")
+    return Vocabulary(tuple(names), sha256)
+
+
+def read_lines(path: str | Path, option: str, entry: str) -> tuple[list[str], str]:
+    """Returns the lines of a text file without the spaces around them, and the SHA-256 of its bytes.
+
+    Raises `UsageError` that begins with the option, for a file that cannot be read; each of its lines holds an entry.
+    """
     try:
         if "://" in str(path):
             folder, file = split_path(str(path))
@@ -53,42 +77,27 @@ def read_vocabulary(path: str | Path | None = None) -> Vocabulary:
         else:
             data = Path(path).read_bytes()
     except StorageError as error:
-        raise UsageError(f"vocabulary: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
     except (OSError, ValueError) as error:  # ValueError: a null character
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageError(f"vocabulary {path}: {reason}; pass a text file with one tag per line") from None
+        raise UsageError(f"{option} {path}: {reason}; pass a text file with one {entry} per line") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        check_uncompressed(f"vocabulary {path}", data[:SIGNATURE_BYTES])
+        check_uncompressed(f"{option} {path}", data[:SIGNATURE_BYTES])
         number = data.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"vocabulary {path}, line {number}: not UTF-8; save the file as UTF-8") from None
-    lines: dict[tuple[str, ...], int] = {}
-    names = []
-    for number, line in enumerate(text.split("\n"), 1):
-        name = line.strip()
-        if not name or name.startswith("#"):
-            continue
-        words = split_words(name)
-        problem = _find_problem(name, words, lines)
-        if problem:
-            raise UsageError(f"vocabulary {path}, line {number}: {problem}")
-        lines[tuple(words)] = number
-        names.append(name)
-    if not names:
-        raise UsageError(f"vocabulary {path}: no tags in it; put one on each line")
-    return Vocabulary(tuple(names), hashlib.sha256(data).hexdigest())
+        raise UsageError(f"{option} {path}, line {number}: not UTF-8; save the file as UTF-8") from None
+    return [line.strip() for line in text.split("\n")], hashlib.sha256(data).hexdigest()
 
 
-def _find_problem(name: str, words: list[str], lines: dict[tuple[str, ...], int]) -> str | None:
+def find_name_problem(name: str) -> str | None:
+    """Returns why a line cannot be a tag's name, and what to do; None where it can."""
     if len(name) > _MAX_CHARACTERS:
         return f"a tag of {len(name)} characters, {_MAX_CHARACTERS} at most; put one tag on each line"
     if any(unicodedata.category(character) == "Cc" for character in name):  # a table's tabs, a binary file
         return f"{name!a} holds a tab or a control character; put one tag on each line and nothing else"
-    if not any(word[0].isalnum() for word in words if word):
+    if not any(word[0].isalnum() for word in split_words(name) if word):
         return f"{name!a} holds no word; begin comments with #"
-    if tuple(words) in lines:
-        return f"{name!r} is on line {lines[tuple(words)]} already; remove one"
     return None
 
 

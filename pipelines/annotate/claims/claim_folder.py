@@ -45,7 +45,9 @@ class ClaimFolder:
     """Implements `Claims` in files. One process uses an instance: it remembers what it has claimed.
 
     A process that starts again with the same `holder` finds its claims in the files. Each run begins at another shard,
-    so that few runs meet at one. `take` waits while the run holds `limit` shards; the rest is left to other runs.
+    so that few runs meet at one. `take` waits while the run holds `limit` shards; the rest is left to other runs. No
+    claim `is_last`: the chunks of such shards are cut into slices, which are removed as they are joined, perhaps while
+    another run joins them that has taken the shard over.
     """
 
     def __init__(self, output: Folder, shards: Sequence[InputShard], holder: Holder, limit: int | None = None) -> None:
@@ -102,10 +104,25 @@ class ClaimFolder:
             runs = ActiveRuns(self._output)
             return sum(self._is_free(shard, runs) for shard in self._shards)
 
-    def is_drained(self) -> bool:
-        """Returns whether this run holds no shard and has found none to take."""
+    def end_life_if_drained(self, owner: str) -> bool:
+        """Ends the owner's life if this run holds no shard and has found none to take; returns whether it does so.
+
+        From then on `take` gives out none, so that the caller can drop the tickets that are left.
+        """
         with self._changed:
-            return self._has_found_none and not self._held
+            if is_drained := self._has_found_none and not self._held:
+                self._lives[owner] = ""
+            return is_drained
+
+    def give_back(self, shard: str) -> None:
+        """Gives up a shard that this run has not committed. Changes nothing for a run that has taken it over.
+
+        This run may take it again, also after that run, which may end before it commits the shard.
+        """
+        with self._changed:
+            if (held := self._held.pop(shard, None)) is not None:
+                self._output.write(_name_claim(shard, held.generation), _encode(None, held.ticket))
+            self._changed.notify_all()
 
     def count_held_by_others(self) -> dict[Holder, int]:
         """Returns the other runs at work and how many unfinished shards each holds; the one with most comes first."""

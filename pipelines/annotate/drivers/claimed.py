@@ -25,6 +25,7 @@ from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.drivers.share import count_readers, divide_pools
 from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
 from pipelines.annotate.messages import ShardEnd, decode_message
+from pipelines.annotate.parts import list_part_paths
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.cluster.ray_data_internals import iterate_blocks
 from pipelines.inputs.shards import InputShard
@@ -66,6 +67,9 @@ class ClaimedRun:
 
     def _run_round(self, claims: ray.actor.ActorHandle, committer: "ClaimCommitter") -> None:
         """Runs a graph until this run holds no shard and finds none to claim."""
+        tickets = len(self.others.look())
+        if not tickets:  # others have committed what was free before Ray had started; an empty graph is an error of Ray
+            return
         watch = StallWatch([pool.request for pool in self.plan.pools], self.stall_seconds)
 
         def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
@@ -76,7 +80,7 @@ class ClaimedRun:
 
         life = uuid.uuid4().hex
         ask(claims, "begin_life", OWNER, life)
-        source = ClaimedShards(claims, OWNER, life, 0, len(self.others.look()))
+        source = ClaimedShards(claims, OWNER, life, 0, tickets)
 
         def iterate_rows() -> Iterator[pa.Table]:
             return iterate_blocks(build_graph(self.plan, source, self.ledger))
@@ -90,14 +94,14 @@ class ClaimedRun:
                     committer.handle_result(decode_message(row))
                     check_limits(self.plan.recipe, self.plan.output, self.committer.times)
                     self.view.show_bytes(committer.bytes)
-                elif ask(claims, "is_drained"):  # the other tickets would each cost a turn of the graph
+                elif ask(claims, "end_life_if_drained", OWNER):  # the other tickets would each cost a turn of the graph
                     take_last_snapshot(self.ledger, committer.chunks_written)  # the workers end with the graph
                     break
         check_complete(ask(claims, "begin_life", OWNER, ""))
 
 
 class ClaimCommitter(ShardCommitter):
-    """Commits the shards that this run still holds, and forgets those that another run has taken over."""
+    """Commits the shards that this run still holds, and gives back those that another run has interfered with."""
 
     def __init__(
         self, plan: GraphPlan, committer: OutputCommitter, claims: ray.actor.ActorHandle, others: OtherRuns
@@ -106,23 +110,27 @@ class ClaimCommitter(ShardCommitter):
         self._claims, self._others = claims, others
 
     def _commit_shard(self, end: ShardEnd) -> None:
-        """Joins and commits the shard, unless another run has taken it over.
+        """Joins and commits the shard, or gives it back where another run has taken it over or removed its parts.
 
-        That run may commit it at any time, and remove its parts.
+        That run may commit the shard at any time and remove its parts. A run that completes the set removes all parts,
+        also those of a shard that came into the input after it had listed it.
         """
-        is_ours = ask(self._claims, "is_held", end.shard)
-        if is_ours:
+        if ask(self._claims, "is_held", end.shard):
             try:
                 super()._commit_shard(end)
-                self._others.note_commit(end.shard)
             except ShardloomError:
-                if not self.output.exists(f"{MANIFESTS}/{end.shard}.json"):
+                if not self._is_committed(end) and all(map(self.output.exists, list_part_paths(end))):
                     raise
-                is_ours = False
-        if not is_ours:
-            LOG.warning(f"another run has taken over {end.shard} while this one was held up")
-            self._forget(end)
-        ask(self._claims, "finish", end.shard)
+            else:
+                self._others.note_commit(end.shard)
+                ask(self._claims, "finish", end.shard)
+                return
+        LOG.warning(f"another run has taken over {end.shard} or removed its parts while this one was held up")
+        self._forget(end)
+        ask(self._claims, "give_back", end.shard)
+
+    def _is_committed(self, end: ShardEnd) -> bool:
+        return self.output.exists(f"{MANIFESTS}/{end.shard}.json")
 
 
 @contextlib.contextmanager

@@ -19,13 +19,14 @@ def test_the_engines_that_ship() -> None:
         ("ocr", "rapidocr", True),
         ("ocr", "paddleocr", False),
         ("tags", "caption", True),
+        ("tags", "ram", False),
         ("tags", "siglip", False),
         ("boxes", "grounding_dino", True),
         ("boxes", "groundingdino-py", False),
         ("captions", "endpoint", False),
         ("captions", "transformers", False),
     ]
-    assert [engine.name for engine in find_engines("tags")] == ["caption", "siglip"]
+    assert [engine.name for engine in find_engines("tags")] == ["caption", "ram", "siglip"]
     assert find_default_engine("boxes") == "grounding_dino"
     assert [name for name, engine in ENGINES.shipped.items() if engine.needs_pixels is False] == ["caption"]
 

@@ -1,4 +1,7 @@
-"""Runs that share an output set are killed again and again: the set is that of one run, and no shard is made twice."""
+"""Runs that share an output set are killed again and again: the set is that of one run, and no shard is made twice.
+
+Their workers start at the same time, which takes two busy cores longer than a run may stall elsewhere.
+"""
 
 import contextlib
 import random
@@ -108,7 +111,7 @@ def check_repeated_work(driver: Driver) -> None:
 
 
 def test_runs_on_a_disk(images: Path, alone: Path, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, f"{images}/*.tar", chunk=CHUNK, workers=1)
+    driver = Driver(tmp_path, f"{images}/*.tar", chunk=CHUNK, workers=1, stall_seconds=TIMEOUT)
     commits: dict[str, tuple[int, int]] = {}
 
     def look() -> None:
@@ -127,16 +130,18 @@ def test_runs_on_a_disk(images: Path, alone: Path, tmp_path: Path) -> None:
     assert not list(driver.output.glob(".tmp-*"))
 
 
-def test_runs_on_an_object_store(images: Path, alone: Path, bucket: Bucket, tmp_path: Path) -> None:
+def test_runs_on_an_object_store(images: Path, bucket: Bucket, tmp_path: Path) -> None:
     """One request in ten fails, and the store keeps every version of what is written."""
     bucket.store.client.put_bucket_versioning(
         Bucket=bucket.url.removeprefix("s3://"), VersioningConfiguration={"Status": "Enabled"}
     )
     bucket.store.upload(images, f"{bucket.url}/images")
-    driver = Driver(tmp_path, f"{bucket.url}/images/*.tar", chunk=CHUNK, workers=1)
-    recipe = yaml.safe_load(driver.recipe.read_text())
-    recipe["run"]["output"] = f"{bucket.url}/out"
-    driver.recipe.write_text(yaml.safe_dump(recipe))
+    driver = Driver(tmp_path, f"{bucket.url}/images/*.tar", chunk=CHUNK, workers=1, stall_seconds=TIMEOUT)
+    write_to(driver, f"{bucket.url}/alone")
+    finished = driver.run()
+    assert finished.returncode == 0, finished.stderr
+    driver.log.write_text("")
+    write_to(driver, f"{bucket.url}/out")
     bucket.proxy.restart(one_in_ten)
     with group_of(driver) as group:
         group.kill_at_random()
@@ -145,10 +150,14 @@ def test_runs_on_an_object_store(images: Path, alone: Path, bucket: Bucket, tmp_
     assert verify(f"{bucket.url}/out") == (SHARDS, [])
     assert count_versions(bucket, "out/manifests/") == Counter({f"{shard:08d}.json": 1 for shard in range(SHARDS)})
     check_repeated_work(driver)
-    found, wanted = bucket.store.hashes(f"{bucket.url}/out"), hashes(alone)
-    made = {name for name in wanted if name.startswith(("data/", "quarantine/"))}
-    assert {name: found[name] for name in made} == {name: wanted[name] for name in made}
-    assert not [name for name in found if name.startswith("parts/")]
+    assert bucket.store.hashes(f"{bucket.url}/out") == bucket.store.hashes(f"{bucket.url}/alone")
+
+
+def write_to(driver: Driver, output: str) -> None:
+    """Changes the output of the driver's recipe."""
+    recipe = yaml.safe_load(driver.recipe.read_text())
+    recipe["run"]["output"] = output
+    driver.recipe.write_text(yaml.safe_dump(recipe))
 
 
 def count_versions(bucket: Bucket, prefix: str) -> Counter[str]:

@@ -25,7 +25,8 @@ def build_recipe(device: str, gpus: float, kind: str = "ocr", engine: str = "rap
 
 
 @pytest.mark.parametrize(
-    ("kind", "engine"), [("ocr", "rapidocr"), ("ocr", "paddleocr"), ("tags", "siglip"), ("boxes", "grounding_dino")]
+    ("kind", "engine"),
+    [("ocr", "rapidocr"), ("ocr", "paddleocr"), ("tags", "siglip"), ("tags", "ram"), ("boxes", "grounding_dino")],
 )
 def test_no_worker_gets_a_gpu(kind: str, engine: str) -> None:
     with pytest.raises(UsageError) as error:

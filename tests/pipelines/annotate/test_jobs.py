@@ -69,7 +69,7 @@ def test_ocr_tags_and_boxes(jobs: Jobs, images: str, tmp_path: Path) -> None:
         (
             "weights",
             {"engines": NO_WEIGHTS},
-            r"error: rapidocr: no weights at /nowhere/det\.onnx; pass weights=FOLDER .*",
+            r"error: rapidocr: no folder /nowhere; pass weights=FOLDER with .*",
         ),
         (
             "room",

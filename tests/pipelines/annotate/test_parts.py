@@ -16,7 +16,7 @@ from pipelines.annotate.parts import (
     read_fingerprints,
     remove_parts,
 )
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, StorageError
 from schemas.tar.reader import TarReader
 from tests.pipelines.support.sets import rows
 from tests.pipelines.support.shard_runs import FINGERPRINT, Members, ShardRun, members, write_tar
@@ -121,6 +121,17 @@ def test_a_part_is_valid_for_its_digest_and_its_recipe_alone(killed: ShardRun) -
     part = pq.read_table(io.BytesIO(killed.output.read(f"parts/{PART}")))
     pq.write_table(part.replace_schema_metadata(None), killed.output.get_local_path(f"parts/{PART}"))
     assert not is_valid_part(killed.output, PART, first, killed.sha256)
+
+
+def test_a_part_that_has_gone_is_not_valid(killed: ShardRun) -> None:
+    """A run that shares the set has committed the shard. A part that is there and can't be read is an error."""
+    end = killed.read()[-1]
+    assert isinstance(end, ShardEnd)
+    killed.output.remove(f"parts/{PART}")
+    assert not is_valid_part(killed.output, PART, end.digests[0], killed.sha256)
+    killed.output.get_local_path(f"parts/{PART}").mkdir()
+    with pytest.raises(StorageError, match=f"cannot read .*{PART}: Is a directory"):
+        is_valid_part(killed.output, PART, end.digests[0], killed.sha256)
 
 
 def test_parts_are_joined_in_the_order_of_the_input_and_removed(killed: ShardRun, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ WRONG_USE = {
     "annotate tags,boxes --weights {n} -o {out}": "--weights {n}: name their engine, for example boxes={n}",
     "annotate tags,boxes --weights boxes={n} -i {i}/*.tar -o {out}": "grounding_dino: no folder {n}; pass .*",
     "annotate tags:siglip --weights tags={n} -i {i}/*.tar -o {out}": ".*siglip.*: no folder {n}; pass .*",
+    "annotate tags:ram --weights tags={n} -i {i}/*.tar -o {out}": "ram: pass vocabulary=FILE with the tags of .*",
     "annotate captions -i {i}/*.tar -o {out}": "captions have no engine by default: name one of endpoint, .*",
     "annotate captions:endpoint -i {i}/*.tar -o {out}": "endpoint: no model: set model in the engine's settings, .*",
     "annotate tags --vocabulary {n} --input {i}/*.tar -o {out}": ".*{n}.*",

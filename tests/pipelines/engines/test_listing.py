@@ -35,6 +35,7 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
         "rapidocr",
         "paddleocr",
         "caption",
+        "ram",
         "siglip",
         "grounding_dino",
         "groundingdino-py",
@@ -58,6 +59,9 @@ def test_what_is_missing_and_the_command_that_gets_it() -> None:
     assert paddle["missing"][0] == "its environment, paddleocr"
     assert paddle["missing"][1].startswith("paddleocr: no weights; pass --weights ocr=FOLDER with det/ and rec/ ")
     assert paddle["get"] == "shardloom engines --build paddleocr"
+    ram = found["ram"]
+    assert ram["missing"][0].startswith("ram: pass vocabulary=FILE with the tags of the weights, one per line: ")
+    assert ram["get"] == "shardloom annotate tags:ram --weights tags=FOLDER"
     assert found["endpoint"]["missing"] == [
         "endpoint: no model: set model in the engine's settings, to a name that the server knows"
     ]

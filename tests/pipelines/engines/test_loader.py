@@ -55,7 +55,9 @@ def test_wrong_engines_are_named(engine: str, settings: dict[str, str], line: st
 def test_an_unknown_name_is_answered_with_those_of_its_kind() -> None:
     with pytest.raises(UsageError) as error:
         check_engines({"tags": EngineOptions(engine="captoin")})
-    assert str(error.value) == ("engines.tags: no engine is named 'captoin': use one of caption, siglip, FailingTags")
+    assert str(error.value) == (
+        "engines.tags: no engine is named 'captoin': use one of caption, ram, siglip, FailingTags"
+    )
 
 
 def test_code_that_a_recipe_names_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,12 @@ def write_set(folder: Path, engines: dict[str, Any], **more: Any) -> Path:
             "vocabulary of tags to '/proc/version', and a set does not decide that: "
             "pass --vocabulary /proc/version if you want it",
         ),
+        (
+            {"ocr": {"engine": "rapidocr"}, "tags": {"engine": "ram", "settings": {"thresholds": "/proc/version"}}},
+            ["--add", "tags", "--weights", "tags=ram.pth", "--vocabulary", "words.txt"],
+            "thresholds of tags to '/proc/version', and a set does not decide that: "
+            "pass a recipe with run.reuse if you want it",
+        ),
     ],
 )
 def test_what_a_set_names_is_not_taken(

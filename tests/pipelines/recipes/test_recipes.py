@@ -22,6 +22,7 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import dump_yaml
+from schemas.output_set.recipe_paths import anchor_paths
 from tests.conftest import REPOSITORY
 
 SHIPPED = REPOSITORY / "recipes/annotate.yaml"
@@ -208,6 +209,15 @@ def test_only_grounding_captions_have_a_third_choice() -> None:
         recipe = load_recipe(IngestRecipe, None, source=source, input=["a"], read={"raw_caption": flag})
         assert recipe.read.raw_caption is expected
         assert recipe.resolve()["read"]["raw_caption"] is expected
+
+
+def test_the_files_of_an_engine_are_beside_its_recipe(tmp_path: Path) -> None:
+    settings = {"weights": "ram.pth", "vocabulary": "names.txt", "thresholds": "thresholds.txt"}
+    for name in settings.values():
+        (tmp_path / name).touch()
+    values = {"engines": {"tags": {"engine": "ram", "settings": settings | {"device": "cpu"}}}}
+    anchored = anchor_paths(values, AnnotateRecipe, f"{tmp_path}/recipe.yaml")["engines"]["tags"]["settings"]
+    assert anchored == {key: f"{tmp_path}/{name}" for key, name in settings.items()} | {"device": "cpu"}
 
 
 def test_the_recipe_of_captions_that_ships_holds_every_option_at_its_default() -> None:

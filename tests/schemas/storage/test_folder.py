@@ -3,6 +3,8 @@
 import errno
 import os
 import pickle
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,50 @@ def test_a_hidden_file_that_is_in_use_stops_no_clearing(tmp_path: Path, monkeypa
         folder.clear("parts")
 
 
+def test_a_file_written_while_its_folder_is_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clearing removes it as well."""
+    folder, rmdir = Folder(str(tmp_path)), os.rmdir
+    late = ["z"]
+
+    def write_late(path: str, **options: Any) -> None:
+        if late and Path(path).name == "parts":
+            (tmp_path / "parts" / late.pop()).touch()
+        rmdir(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", write_late)
+    folder.write("parts/a", b"x")
+    folder.clear("parts")
+    assert (late, list(tmp_path.iterdir())) == ([], [])
+
+
+def clear_with(monkeypatch: pytest.MonkeyPatch, function: str, folder: Path, times: int) -> None:
+    """Removes a folder before each of the first calls of a function of `os`, as a run that completes the set does."""
+    real: Callable[..., Any] = getattr(os, function)
+    left = [None] * times
+
+    def clear_first(*arguments: Any, **options: Any) -> Any:
+        if left:
+            left.pop()
+            shutil.rmtree(folder)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(os, function, clear_first)
+
+
+@pytest.mark.parametrize("write", [Folder.write, Folder.write_new])
+def test_a_folder_that_is_cleared_while_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Folder, str, bytes], None]
+) -> None:
+    folder = Folder(str(tmp_path))
+    with monkeypatch.context() as patched:
+        clear_with(patched, "fsync", tmp_path / "parts", times=2)
+        write(folder, "parts/a", b"1")
+    assert (folder.read("parts/a"), files(tmp_path)) == (b"1", ["a"])
+    clear_with(monkeypatch, "fsync", tmp_path / "parts", times=3)
+    with pytest.raises(StorageError, match=r"^cannot write .*/parts/b: No such file or directory$"):
+        write(folder, "parts/b", b"2")
+
+
 def test_what_a_kill_leaves_is_not_listed_and_goes(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     folder.write("data/a", b"1")
@@ -146,6 +192,14 @@ def test_errors_name_the_path(tmp_path: Path) -> None:
         folder.write("file/a", b"1")
     with pytest.raises(StorageError, match=r"cannot create .*/file: File exists"):
         (folder / "file").make_folder()
+
+
+def test_a_time_that_cannot_be_read_is_an_error_of_the_storage(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("a", b"")
+    assert folder.get_modified_time("b") is None
+    with pytest.raises(StorageError, match=r"^cannot read .*/a/b: Not a directory$"):
+        folder.get_modified_time("a/b")
 
 
 @pytest.mark.parametrize("use", [Folder, list_matching])

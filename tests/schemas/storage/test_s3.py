@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from schemas.errors import StorageError, UsageError
-from schemas.storage.folder import READ_BYTES, Folder
+from schemas.storage.folder import READ_BYTES, AlreadyWritten, Folder
 from schemas.storage.options import OPTIONS_VARIABLE, use_options
 from schemas.storage.path_patterns import list_matching, list_matching_sizes
 from tests.support.s3.bucket import Bucket
@@ -225,6 +225,23 @@ def test_a_lost_answer_while_another_writes(bucket: Bucket) -> None:
     with pytest.raises(StorageError, match=rf"^{bucket.url}/a already exists: another run"):
         folder.write_new("a", b"mine")
     assert bucket.store.objects(bucket.url) == {"a": b"theirs"}
+
+
+def test_a_file_that_another_removes_as_it_is_found(bucket: Bucket) -> None:
+    """It was there when the condition was checked, and is gone when this process asks who has written it."""
+    folder = Folder(bucket.url)
+    bucket.store.put(f"{bucket.url}/a", b"theirs")
+
+    def remove_before_the_question(number: int) -> None:
+        if number == 1:
+            bucket.store.client.delete_object(Bucket=bucket.url.removeprefix("s3://"), Key="a")
+
+    bucket.proxy.restart(remove_before_the_question)
+    with pytest.raises(AlreadyWritten):
+        folder.write_new("a", b"mine")
+    assert [request.method for request in bucket.proxy.requests] == ["PUT", "HEAD"]
+    folder.write_new("a", b"mine")
+    assert bucket.store.objects(bucket.url) == {"a": b"mine"}
 
 
 @pytest.mark.parametrize(

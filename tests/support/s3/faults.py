@@ -6,6 +6,7 @@ without asking the store; "delay": the answer comes late; "refuse": 403 AccessDe
 "unknown": 501 NotImplemented.
 """
 
+import contextlib
 import http.client
 import itertools
 import socket
@@ -55,6 +56,7 @@ class Proxy:
         self.delay = 1.2  # seconds
         self.requests: list[Request] = []
         self.numbers, self.lock = itertools.count(), threading.Lock()
+        self.conditional = threading.Lock()  # moto checks a condition and writes in two steps
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -110,9 +112,10 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         def forward(self, body: bytes, fault: str | None) -> None:
             connection = http.client.HTTPConnection(proxy.target, timeout=60)
-            connection.request(self.command, self.path, body, dict(self.headers))
-            answer = connection.getresponse()
-            data = answer.read()
+            with proxy.conditional if "If-None-Match" in self.headers else contextlib.nullcontext():
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                data = answer.read()
             connection.close()
             if self.command in ("PUT", "POST", "DELETE") and answer.status < 300:
                 proxy.changed()

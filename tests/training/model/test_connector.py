@@ -73,7 +73,7 @@ def test_options_are_those_of_the_kind(options: ModelOptions) -> None:
     assert options.connector == MeanOptions(cells_a_token=8)
     assert options.model_dump(mode="json")["connector"] == CHOSEN
     assert ModelOptions.model_validate(options.model_dump()) == options
-    assert CONNECTORS.keys() == {"perceiver", "mean"}
+    assert CONNECTORS.keys() > {"perceiver", "mean"}
 
 
 def test_what_it_tells_is_what_is_counted(options: ModelOptions, tokenizer: Path) -> None:

@@ -31,6 +31,19 @@ VISION = {
 }
 CONNECTOR = {"kind": "perceiver", "depth": 1, "heads": 2, "head_dim": 16, "latents": 4}
 TOKENS_PER_TILE = 4
+CONNECTORS: dict[str, dict[str, Any]] = {
+    "perceiver": CONNECTOR,
+    "linear": {"pool_side": 2},
+    "mlp": {"pool_side": 2},
+    "average_pool": {"side": 2},
+    "attention_pool": {"queries": 4, "heads": 2, "head_dim": 16},
+    "c_abstractor": {"side": 2, "depth": 1, "hidden": 32},
+    "ldp": {},
+    "ldpv2": {"side": 2},
+    "xdp": {},
+    "instruction_aware": CONNECTOR | {"kind": "instruction_aware", "max_instruction": 8},
+}
+"""Of each kind one that makes as many tokens of a tile as `CONNECTOR`."""
 PHI3 = {
     "model_type": "phi3",
     "vocab_size": 272,  # more rows than tokens, as Phi-3 itself
@@ -68,6 +81,11 @@ def options(tokenizer: Path, **changes: Any) -> ModelOptions:
     """A model of about 100,000 parameters; `changes` as in `ModelOptions`."""
     plain = {"vision": {"config": VISION}, "connector": CONNECTOR, "language": {"config": PHI3}}
     return ModelOptions.model_validate(plain | {"tokenizer": str(tokenizer)} | changes)
+
+
+def connector(kind: str) -> dict[str, Any]:
+    """The options of this kind of connector."""
+    return {"kind": kind} | CONNECTORS[kind]
 
 
 def picture(seed: int, tiles: int = 1) -> Tensor:
@@ -116,6 +134,7 @@ def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False
         positions=padded(positions, 0),
         segments=numbers,
         sources=numbers.clamp(max=0),
+        instructions=(numbers == 0) & (ids < 256),  # the texts of each row's first sample
         tiles=tiles,
         valid=torch.ones((len(tiles), 16), dtype=torch.bool),
         grids=torch.tensor([[0, 0] if len(image) == 1 else [1, len(image) - 1] for image in images]).view(-1, 2),

@@ -1,7 +1,7 @@
 """Defines what the options of every connector provide, without torch, which takes seconds to import."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from schemas.output_set.options import Options
 
@@ -13,6 +13,8 @@ class ConnectorOptions(Options):
     """Defines the interface of a connector's options; each connector subclasses it with its own `kind`."""
 
     kind: str
+    needs_conversations: ClassVar[bool] = False
+    """Whether each sample with an image must be a conversation."""
 
     @abstractmethod
     def count_tokens_per_tile(self, cells: int) -> int:

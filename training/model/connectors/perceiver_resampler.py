@@ -63,10 +63,13 @@ class PerceiverResampler(Connector):
 
     def count_activations_per_tile(self, cells: int, recompute: bool) -> int:
         """Counts the inputs of all products, and the queries, keys and values."""
+        return self._count_activations(cells, self.shape.latents, recompute)
+
+    def _count_activations(self, cells: int, queries: int, recompute: bool) -> int:
         shape, width = self.shape, self.width
-        inner, seen = shape.heads * shape.head_dim, cells + shape.latents
-        of_latents = shape.latents * (6 * width + 2 * inner + 2 * shape.ff_mult * width)
-        layer, entering = seen * (width + 2 * inner) + of_latents, shape.latents * width
+        inner, seen = shape.heads * shape.head_dim, cells + queries
+        of_queries = queries * (6 * width + 2 * inner + 2 * shape.ff_mult * width)
+        layer, entering = seen * (width + 2 * inner) + of_queries, queries * width
         return layer + shape.depth * entering if recompute else shape.depth * layer
 
 
@@ -83,9 +86,9 @@ class ResamplerLayer(nn.ModuleList):
         )
         super().__init__([LatentAttention(width, shape), feed_forward])
 
-    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None, present: Tensor | None = None) -> Tensor:
         attention, feed_forward = self
-        latents = attention(media, latents, valid) + latents
+        latents = attention(media, latents, valid, present) + latents
         changed: Tensor = feed_forward(latents) + latents
         return changed
 
@@ -103,14 +106,21 @@ class LatentAttention(nn.Module):
         self.to_kv = nn.Linear(width, 2 * inner, bias=False)
         self.to_out = nn.Linear(inner, width, bias=False)
 
-    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None) -> Tensor:
+    def forward(self, media: Tensor, latents: Tensor, valid: Tensor | None, present: Tensor | None = None) -> Tensor:
+        """Returns [K, M, width] for media [K, N, width] and latents [K, M, width].
+
+        `valid`, bool [K, N], and `present`, bool [K, M], are False for what no latent attends to; None: all are True.
+        A row of `present` needs a True.
+        """
         latents = self.norm_latents(latents)
         seen = torch.cat((self.norm_media(media), latents), dim=1)
         keys, values = self.to_kv(seen).chunk(2, dim=-1)
         query, keys, values = (self._split_heads(tensor) for tensor in (self.to_q(latents), keys, values))
         mask = None
-        if valid is not None:  # [K, 1, 1, N + latents]: latents are always visible, so that no row is all False
-            mask = functional.pad(valid, (0, latents.shape[1]), value=True)[:, None, None]
+        if valid is not None or present is not None:  # [K, 1, 1, N + M]
+            masks = (media, valid), (latents, present)
+            parts = [part.new_ones(part.shape[:2], dtype=torch.bool) if one is None else one for part, one in masks]
+            mask = torch.cat(parts, dim=1)[:, None, None]
         attended = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
         out: Tensor = self.to_out(attended.transpose(1, 2).flatten(2))
         return out

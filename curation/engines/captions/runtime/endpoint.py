@@ -46,9 +46,7 @@ class Endpoint:
 
     def _make_client(self) -> openai.AsyncOpenAI:
         # The task has the one bound on time, over connecting, sending and reading.
-        limits = httpx2.Limits(
-            max_connections=self.settings.in_flight, max_keepalive_connections=self.settings.in_flight
-        )
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=self.settings.in_flight)
         http = httpx2.AsyncClient(follow_redirects=False, timeout=None, limits=limits)
         return openai.AsyncOpenAI(
             api_key=self._key or NO_KEY, base_url=self.settings.base_url, max_retries=0, timeout=None, http_client=http

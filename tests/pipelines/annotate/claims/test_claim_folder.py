@@ -196,18 +196,44 @@ def test_a_run_takes_no_more_than_it_can_hold(output: Folder) -> None:
         assert rest.pop().result(60) is None
 
 
-def test_a_run_is_drained_when_it_holds_nothing_and_finds_nothing(runs: list[ClaimFolder]) -> None:
+def test_a_life_ends_when_the_run_holds_nothing_and_finds_nothing(runs: list[ClaimFolder]) -> None:
+    """From then on it takes nothing, so that its graph can end although another run gives something back."""
     one, other = runs
     first = one.take(ticket(0))
     assert first is not None
     rest = take_all(other)
-    assert not one.is_drained()
+    assert not one.end_life_if_drained("x")
     assert one.take(ticket(1)) is None
-    assert not one.is_drained(), "it holds a shard"
+    assert not one.end_life_if_drained("x"), "it holds a shard"
     one.finish(first.shard.name)
-    assert one.is_drained()
     held = one.count_held_by_others()
     assert list(held.values()) == [len(rest)] == [3]
+    assert one.end_life_if_drained("x")
+    other.begin_life("x", "")
+    assert (one.count_free(), one.take(ticket(2))) == (3, None)
+    assert one.begin_life("x", "2") == []
+    assert names(take_all(one, "2")) == names(rest)
+
+
+def test_a_shard_that_is_lost_to_another_run_may_come_back(output: Folder) -> None:
+    """It took the shard over while this run was suspended, and ends before it commits it."""
+    ours, theirs = Holder("annotate"), Holder("annotate")
+    with use_id(ours):
+        claims = open_claims(output, ours)
+        assert names(take_all(claims)) == NAMES
+        with use_id(theirs):
+            output.remove(name_file(PREFIX, ours.id))
+            assert names(take_all(open_claims(output, theirs))) == NAMES
+            output.write(name_file(PREFIX, ours.id), ours.encode())
+            assert not claims.is_held(NAMES[0])
+            claims.give_back(NAMES[0])
+            assert sorted(claims.begin_life("x", "2")) == NAMES[1:]
+            assert take_all(claims, "2") == []
+        assert sorted(claims.list_unfinished()) == NAMES
+        claims.begin_life("x", "3")
+        again = take_all(claims, "3")
+        assert names(again) == NAMES
+        assert all(claim.had_owner for claim in again)
 
 
 def take_in_process(

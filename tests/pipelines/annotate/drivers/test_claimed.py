@@ -1,5 +1,6 @@
 """A run that claims its shards makes the set that any run makes, beside others that hold, leave or take shards."""
 
+import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 from pipelines.annotate.claims.claim import Ticket
 from pipelines.annotate.claims.claim_folder import CLAIMS, ClaimFolder
 from pipelines.annotate.drivers import other_runs
+from pipelines.annotate.drivers.other_runs import OtherRuns
 from pipelines.annotate.run import annotate
 from pipelines.inputs.shards import list_input_shards
 from pipelines.output.claim import claim
@@ -94,11 +96,33 @@ def test_what_another_run_leaves_is_worked_on_last(images: str, alone: Path, tmp
     assert annotate(recipe, output.url).is_unchanged
 
 
-@pytest.mark.parametrize("has_claim", [True, False])
-def test_a_shard_that_another_run_has_committed_is_left_to_it(
-    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_claim: bool
+def test_others_that_commit_all_that_is_left_before_the_first_round_leave_nothing_to_do(
+    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes it over while this run works on it, as from one that was suspended; its claim may come too late."""
+    """Ray takes a while to start."""
+    real = OtherRuns.wait_for_shards
+
+    def wait_and_commit(others: OtherRuns) -> bool:
+        is_any_free = real(others)
+        for folder in ("data", "quarantine", MANIFESTS):
+            shutil.copytree(alone / folder, tmp_path / "out" / folder, dirs_exist_ok=True)
+        return is_any_free
+
+    monkeypatch.setattr(OtherRuns, "wait_for_shards", wait_and_commit)
+    assert annotate(recipe_of(images), str(tmp_path / "out")).outputs == 3
+    assert hashes(tmp_path / "out") == hashes(alone)
+    assert read_times(Folder(str(tmp_path / "out"))).shards == 0
+
+
+@pytest.mark.parametrize("steps", ["claim commit", "commit", "claim", "clear"])
+def test_a_shard_that_another_run_takes_over_is_left_to_it(
+    images: str, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str
+) -> None:
+    """It does so while this run works on the shard, as with one that was suspended.
+
+    Its claim may come too late. It may end without committing the shard, or clear the parts of a set that is complete
+    as far as it knows: then this run makes the shard after all.
+    """
     monkeypatch.setenv("CALL_SECONDS", "0.2")  # of workers that start now
     output = Folder(str(tmp_path / "out"))
     taken: list[str] = []
@@ -107,16 +131,19 @@ def test_a_shard_that_another_run_has_committed_is_left_to_it(
         wait_until(lambda: bool(list_names(output, PARTS)))
         shard = min(list_names(output, PARTS))
         taken.append(shard)
-        if has_claim:
-            output.write(f"{CLAIMS}/{shard}.0001.json", b"{}")
-        for name in (f"data/{shard}.parquet", f"quarantine/{shard}.parquet", f"{MANIFESTS}/{shard}.json"):
-            (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
-            shutil.copy(alone / name, tmp_path / "out" / name)
-        for name in output.list_files(PARTS):
-            if name.startswith(shard):
-                output.remove(f"{PARTS}/{name}")
+        if "claim" in steps:
+            found = {"holder": "0", "ticket": {"owner": "x", "life": "1", "number": 0}}
+            output.write(f"{CLAIMS}/{shard}.0001.json", json.dumps(found).encode())
+        if "commit" in steps:
+            for name in (f"data/{shard}.parquet", f"quarantine/{shard}.parquet", f"{MANIFESTS}/{shard}.json"):
+                (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+                shutil.copy(alone / name, tmp_path / "out" / name)
+        if "claim" not in steps or "commit" in steps:
+            for name in output.list_files(PARTS):
+                if name.startswith(shard):
+                    output.remove(f"{PARTS}/{name}")
 
     with running(take_over):
         totals = annotate(recipe_of(images), output.url)
-    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2)
+    assert (totals.outputs, len(taken), read_times(output).shards) == (3, 1, 2 if "commit" in steps else 3)
     assert hashes(tmp_path / "out") == hashes(alone)
