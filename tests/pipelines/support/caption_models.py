@@ -32,16 +32,17 @@ def make_captions(folder: Path) -> dict[str, Any]:
     """Saves the models, and returns captions: by both engines of the image, and one that rewrites the others."""
     for name, save in (("llava", save_tiny_llava), ("llama", save_tiny_llama), ("demo", save_demo_model)):
         save(folder / name)
+    (folder / "dense.txt").write_text("{alt_text}\n")
     (folder / "own.txt").write_text("The page says: {alt_text}\n")
     (folder / "both.txt").write_text("{dense} / {own}\n")
 
-    def describe(engine: str, model: str, prompt: str | None = None, **settings: Any) -> dict[str, Any]:
+    def describe(engine: str, model: str, prompt: str, **settings: Any) -> dict[str, Any]:
         shared = {"weights": str(folder / model), "max_new_tokens": 12, "images_per_pass": 3}
-        asked = {"engine": engine, "settings": shared | settings, "batch_size": 4}
-        return asked if prompt is None else asked | {"prompt": str(folder / prompt)}
+        asked = {"engine": engine, "settings": shared | settings, "prompt": str(folder / prompt)}
+        return asked | {"batch_size": 4}
 
     return {
-        "dense": describe("transformers", "llava"),
+        "dense": describe("transformers", "llava", "dense.txt"),
         "own": describe("shardloom", "demo", "own.txt"),
         "both": describe("transformers", "llama", "both.txt", send_image=False),
     }

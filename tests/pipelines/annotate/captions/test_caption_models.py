@@ -48,9 +48,7 @@ def ask_alone(captions: dict[str, Any], alt_text: str, image: bytes) -> list[Cap
     pixels = decode(image, DecodeLimits())
     alone = {"images_per_pass": 1}
     dense, own, both = (one["settings"] | alone for one in captions.values())
-    [first] = make_captioner(TransformersSettings(**dense)).annotate(
-        [CaptionRequest("0", "Describe this image in detail.", pixels)]
-    )
+    [first] = make_captioner(TransformersSettings(**dense)).annotate([CaptionRequest("0", alt_text, pixels)])
     [second] = make_own(ShardloomSettings(**own)).annotate([CaptionRequest("0", f"The page says: {alt_text}", pixels)])
     [third] = make_captioner(TransformersSettings(**both)).annotate(
         [CaptionRequest("0", f"{first.text} / {second.text}", None)]
@@ -58,6 +56,7 @@ def ask_alone(captions: dict[str, Any], alt_text: str, image: bytes) -> list[Cap
     return [first, second, third]
 
 
+@pytest.mark.slow
 def test_each_image_has_the_captions_that_it_has_alone(images: str, captions: dict[str, Any], tmp_path: Path) -> None:
     """By both engines, and by a model that rewrites what they have said."""
     run(tmp_path / "out", images, captions, workers=1)
@@ -86,18 +85,27 @@ def test_three_kills_give_the_bytes_of_one_worker(
     images: str, captions: dict[str, Any], tmp_path: Path, name: str
 ) -> None:
     """By transformers, and by an exported model of the demo's configuration; two workers are killed, then resumed."""
-    chosen = {name: captions[name]}
-    run(tmp_path / "undisturbed", images, chosen, workers=1)
-    driver = Driver(tmp_path / "killed", images, engines={"captions": chosen}, chunk=CHUNK, workers=2)
-    driver.arguments += ["--trust-code", SHARDLOOM]
-    for target in (r"parts/00000000-000001\.parquet$", r"manifests/00000000\.json$", r"data/00000001\.parquet$"):
+    undisturbed = make_driver(tmp_path / "undisturbed", images, {name: captions[name]}, workers=1)
+    finish(undisturbed)
+    driver = make_driver(tmp_path / "killed", images, {name: captions[name]}, workers=2)
+    driver.order.give(r"parts/00000000-000001\.parquet$")
+    assert driver.kill_when(driver.order.is_taken)  # a worker has died there, and now the driver dies too
+    driver.order.read_kill()
+    for target in (r"manifests/00000000\.json$", r"data/00000001\.parquet$"):
         driver.order.give(target)
-        if target.startswith("parts"):
-            assert driver.kill_when(driver.order.is_taken)  # a worker has died there, and the driver dies too
-        else:
-            assert driver.run().returncode == -signal.SIGKILL
+        assert driver.run().returncode == -signal.SIGKILL
         driver.order.read_kill()
+    finish(driver)
+    assert hashes(driver.output) == hashes(undisturbed.output)
+
+
+def make_driver(folder: Path, images: str, captions: dict[str, Any], workers: int) -> Driver:
+    driver = Driver(folder, images, engines={"captions": captions}, chunk=CHUNK, workers=workers)
+    driver.arguments += ["--trust-code", SHARDLOOM]
+    return driver
+
+
+def finish(driver: Driver) -> None:
     finished = driver.run()
     assert finished.returncode == 0, finished.stderr
     assert verify(str(driver.output)) == (SHARDS, [])
-    assert hashes(driver.output) == hashes(tmp_path / "undisturbed")
