@@ -97,7 +97,7 @@ WRONG_USE = {
     ANNOTATE + " --chunk x -o {out}": r"Invalid value for '--chunk': .* \(see --help\)",
     ANNOTATE + " --speed 9 -o {out}": r"No such option: --speed.* \(see --help\)",
     "render": r"Missing argument '.*'\. \(see --help\)",
-    "render tags {a} -o {out}": "no family of captions is named 'tags': use one of ocr, grounding, knowledge, conversations",
+    "render tags {a} -o {out}": "no family of captions is named 'tags': use one of ocr, .*",
     "render ocr -o {out}": "missing: input; for example: shardloom render ocr annotations --output .*",
     "render ocr {n} -o {out}": r"{n} is not an output set: it has no recipe\.yaml",
     "render ocr {i} -o {out}": r"{i} is not an output set: it has no recipe\.yaml",
