@@ -55,7 +55,8 @@ def test_leaks_are_those_of_the_prompts(name: str) -> None:
         for options in yaml.safe_load(path.read_text()).get("engines", {}).get("captions", {}).values()
     }
     prompts = [str(Path(path).relative_to(folder)) for path in recipe.options.model_dump()["leak_prompts"]]
-    assert set(prompts) == written - {"prompts/captioner_grounded.txt"}
+    taught = recipe.options.model_dump().get("prompt")  # what a model is yet to be asked with is no leak
+    assert set(prompts) == written - {taught and str(Path(taught).relative_to(folder))}
     phrases = Path(recipe.options.model_dump()["leak_phrases"]).read_bytes()
     leaks = LeakFilter.build(parse_phrases(phrases, name), [(folder / path).read_text() for path in prompts])
     true = "A red door with a brass sign, left of a window. The provided seats are blue. A web page shows two dogs."
