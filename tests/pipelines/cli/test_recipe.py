@@ -83,9 +83,8 @@ def test_recipes_share_the_files_that_they_name(tmp_path: Path) -> None:
     ]
     (tmp_path / "kale/prompts/dense.txt").write_text("My own words.")
     done = call("copy", "kale/captions", "--output", folder)
-    assert done.stdout.split() == [
-        f"{folder}/{name}" for name in ("captions.yaml", "prompts/kale_leaks.txt", "prompts/knowledge_grounded.txt")
-    ]
+    new = ("captioner_grounded", "kale_leaks", "knowledge_grounded")
+    assert done.stdout.split() == [f"{folder}/captions.yaml", *(f"{folder}/prompts/{name}.txt" for name in new)]
     assert (tmp_path / "kale/prompts/dense.txt").read_text() == "My own words."
 
 

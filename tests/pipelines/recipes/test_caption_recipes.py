@@ -10,13 +10,14 @@ import yaml
 
 from curation.captions.written.leaks import LeakFilter, parse_phrases
 from curation.engines.captions.endpoint_settings import EndpointSettings
-from curation.engines.captions.prompts import FIELDS
+from curation.engines.registry import ENGINES
 from pipelines.annotate.captions.prompts import list_inputs, settle_prompts
 from pipelines.engines.loader import check_settings
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.render import RenderRecipe
 from tests.conftest import REPOSITORY
+from tests.pipelines.support.caption_models import SHARDLOOM
 from tests.pipelines.support.published import ROWS
 from tests.pipelines.support.sets import in_process, rows
 from tests.support.caption_server import TEXT_ALONE, running_server, write_caption
@@ -36,11 +37,11 @@ def test_prompts_read_what_the_recipe_makes_before(name: str) -> None:
     recipe = settle_prompts(load_recipe(AnnotateRecipe, str(SHIPPED / f"{name}.yaml"), input="images/*.tar"))
     captions = recipe.engines.captions
     assert {caption: list_inputs(recipe.engines, f"captions.{caption}") for caption in captions} == INPUTS[name]
-    if all(options.engine == "endpoint" for options in captions.values()):
-        check_settings(recipe)
-        for options in recipe.stages.values():
-            if options.engine == "endpoint":
-                assert EndpointSettings(**options.settings).base_url == "http://localhost:8000/v1"
+    ENGINES.trust(SHARDLOOM)
+    check_settings(recipe)
+    for options in recipe.stages.values():
+        if options.engine == "endpoint":
+            assert EndpointSettings.model_validate(options.settings).base_url == "http://localhost:8000/v1"
 
 
 @pytest.mark.parametrize("name", ["kale/captions", "kale/conversations", "vecap/captions"])
@@ -54,7 +55,8 @@ def test_leaks_are_those_of_the_prompts(name: str) -> None:
         for options in yaml.safe_load(path.read_text()).get("engines", {}).get("captions", {}).values()
     }
     prompts = [str(Path(path).relative_to(folder)) for path in recipe.options.model_dump()["leak_prompts"]]
-    assert set(prompts) == written - {"prompts/captioner_grounded.txt"}
+    taught = recipe.options.model_dump().get("prompt")  # what a model is yet to be asked with is no leak
+    assert set(prompts) == written - {taught and str(Path(taught).relative_to(folder))}
     phrases = Path(recipe.options.model_dump()["leak_phrases"]).read_bytes()
     leaks = LeakFilter.build(parse_phrases(phrases, name), [(folder / path).read_text() for path in prompts])
     true = "A red door with a brass sign, left of a window. The provided seats are blue. A web page shows two dogs."
@@ -69,7 +71,6 @@ def test_both_stages_ask_with_the_same_prompt() -> None:
     asked = yaml.safe_load((SHIPPED / "kale/stage2.yaml").read_text())["engines"]["captions"]["knowledge"]["prompt"]
     assert taught == asked
     assert all(f"{{{name}}}" in (SHIPPED / "kale" / asked).read_text() for name in ("alt_text", "ocr_boxes", "boxes"))
-    assert FIELDS.keys() >= {"alt_text", "ocr_boxes", "boxes"}
 
 
 def run(*words: object) -> str:
