@@ -81,8 +81,9 @@ class ResamplerLMM(nn.Module):
         """
         features, valid = self.vision(batch.tiles), batch.valid
         if len(features) == 0:
-            nothing = features.new_zeros((1, *features.shape[1:]))
-            return self.connector(torch.cat((features, nothing)), None).flatten(0, 1)[:0]  # type: ignore[no-any-return]
+            nothing = torch.cat((features, features.new_zeros((1, *features.shape[1:]))))
+            unused: Tensor = self.connector(nothing, None, *self._embed_instructions(batch))
+            return unused.flatten(0, 1)[:0]
         if self.options.any_resolution.tile_order == "reference":
             features, valid = _regroup_cells(features, batch.grids), _regroup_cells(valid, batch.grids)
         tokens: Tensor = self.connector(
@@ -91,9 +92,15 @@ class ResamplerLMM(nn.Module):
         return tokens.flatten(0, 1)
 
     def _embed_instructions(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Returns the words of each tile's instruction and their mask, for a connector that they condition."""
+        """Returns the words of each tile's instruction and their mask, for a connector that they condition.
+
+        Without any tile they are those of a dummy, for the reason that `embed_images` gives.
+        """
         if not isinstance(self.connector, InstructedConnector):
             return ()
+        if len(batch.tiles) == 0:
+            ids = batch.tokens.new_zeros((1, 1))
+            return self.language.embed(ids), torch.ones_like(ids, dtype=torch.bool)
         self._check_places(batch, len(batch.tiles) * self.tokens_per_tile)
         limit = self.connector.max_instruction
         ids, present = gather_instructions(batch, self.special.image, self.tokens_per_tile, limit)
