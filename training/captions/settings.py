@@ -21,7 +21,7 @@ class ShardloomSettings(BaseModel):
     # auto: a CUDA device in bf16, as in training, if there is one; else the CPU in fp32.
     device: Literal["auto", "cpu", "cuda"] = "auto"
     # Images that are captioned together. None means 32 on CUDA and 1 on the CPU, where with 1 no bit of the logits
-    # depends on the other images. More there is faster (docs/captions.md), and alters a caption only at a tie.
+    # depends on the other images. More is faster, and alters a caption only at a tie of two words.
     images_per_pass: int | None = Field(default=None, ge=1)
     # CPU threads. With one, results do not depend on the number of cores, and one worker for each core is as fast.
     threads: int = Field(default=1, ge=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from curation.engines.declaration import OtherEngines
 from curation.engines.kinds import CAPTIONS, CaptionAnswer, CaptionEngine, CaptionRequest
@@ -19,7 +20,9 @@ from tests.training.support import tiny
 from training.captions.engine import ENGINE, check_settings, make_captioner
 from training.captions.settings import ShardloomSettings
 from training.data.options import DEFAULT_SYSTEM_PROMPT
+from training.inference import answer_prompt
 from training.model.config import PromptOptions
+from training.model.generate import GenerateOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import save_pretrained
 from training.model.tokens import load_tokenizer
@@ -85,6 +88,16 @@ def test_it_is_asked_as_conversations_are_in_its_training(model: Path, tmp_path:
     with_system = export(tmp_path, PromptOptions(system=DEFAULT_SYSTEM_PROMPT))
     [answer] = make(with_system).annotate([ask("abc")])
     assert answer.prompt_tokens == asked + OPENING + len(DEFAULT_SYSTEM_PROMPT) + 2
+
+
+def test_it_says_what_generate_says(model: Path, tmp_path: Path) -> None:
+    """To the same image and text, the image first."""
+    for request in REQUESTS:
+        assert request.image is not None
+        Image.fromarray(request.image).save(path := tmp_path / "image.png")
+        [answer] = make(model).annotate([request])
+        options = GenerateOptions(max_new_tokens=NEW)
+        assert answer.text == answer_prompt(str(model), request.prompt, [str(path)], options, chat=True).strip()
 
 
 def test_names_of_special_tokens_in_a_prompt_are_text(model: Path) -> None:

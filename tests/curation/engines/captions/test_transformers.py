@@ -76,7 +76,7 @@ def test_an_image_has_the_caption_that_it_has_alone(save: Callable[[Path], None]
     alone = make(tmp_path).annotate(REQUESTS)
     assert [answer.id for answer in alone] == [request.id for request in REQUESTS]
     assert all(answer.completion_tokens for answer in alone), "each was asked"
-    assert len({answer.text for answer in alone}) > len(REQUESTS) // 2
+    assert len({answer.text for answer in alone}) >= len(REQUESTS) // 2
     for size in (4, 6):
         assert make(tmp_path, images_per_pass=size).annotate(REQUESTS) == alone
     assert make(tmp_path, images_per_pass=6).annotate(REQUESTS[::-1]) == alone[::-1]
