@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import ray._private.internal_api as ray_numbers  # what `ray memory` prints
 
+from pipelines.cluster.ray_internals import listen_on_loopback_only
+
 DRIVER, WORKER, RAY = "driver", "worker", "ray"
 """The roles: the command itself, the processes that run its actors and tasks, and Ray's own processes."""
 
@@ -90,7 +92,8 @@ class ObjectStore:
     """Reports the object store of a running cluster, by querying its raylet."""
 
     def __init__(self, address: str) -> None:
-        state = ray_numbers.get_state_from_address(address)
+        with listen_on_loopback_only():  # otherwise Ray replaces the loopback address of a local cluster
+            state = ray_numbers.get_state_from_address(address)
         node = state.node_table()[0]
         state.disconnect()  # otherwise it ends this process when the cluster ends
         self.raylet = node["NodeManagerAddress"], node["NodeManagerPort"]

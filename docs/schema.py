@@ -12,6 +12,8 @@ import pyarrow as pa
 
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
+from schemas.layouts.kale import kale_schema
+from schemas.layouts.llava import llava_schema
 from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA
 from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
@@ -26,6 +28,8 @@ SCHEMAS = {
     "Annotation set": annotation_schema([OCR_COLUMN, TAGS_COLUMN, BOXES_COLUMN, CAPTIONS_COLUMN]),
     "OCR captions": blip3_ocr_schema(""),
     "Grounding captions": blip3_grounding_schema("", ""),
+    "Knowledge captions": kale_schema("", ""),
+    "Conversations of a captioner": llava_schema("", ""),
     "Captioned images, as Parquet": captioned_image.PARQUET_SCHEMA,
     "Documents and conversations, as Parquet": document_storage.PARQUET_SCHEMA,
     "Index of a training shard": BY_REFERENCE_SCHEMA,

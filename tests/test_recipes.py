@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from pipelines.cli.app import app
 from tests.conftest import REPOSITORY, jpeg
-from tests.pipelines.support.published import ROWS, SETS, caption
+from tests.pipelines.support.published import ROWS, SETS, caption, url, write_parquet
 from tests.pipelines.support.sets import annotation_set, in_process, line, write_samples
 from tests.training.support import tiny
 
@@ -28,7 +28,8 @@ RECIPES = {
     str(path.relative_to(REPOSITORY / "recipes").with_suffix("")): path
     for path in sorted((REPOSITORY / "recipes").rglob("*.yaml"))
 }
-OF_SETS = [name for name, path in RECIPES.items() if yaml.safe_load(path.read_text())["kind"] in ("mix", "train")]
+KINDS = {name: yaml.safe_load(path.read_text())["kind"] for name, path in RECIPES.items()}
+OF_SETS = [name for name, kind in KINDS.items() if kind in ("mix", "train")]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 DEMO = "demo-output"
 
@@ -123,8 +124,15 @@ def draw_input(words: list[str], scratch: Path) -> None:
     scratch.mkdir(exist_ok=True)
     place = Path(get_option(words, "--input").replace("*", "0"))
     place.parent.mkdir(parents=True, exist_ok=True)
+    images = get_option(words, "--images")
+    if images.endswith(".tar"):
+        tar = Path(images.replace("*", "0"))
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SETS["datacomp"](scratch), tar)
+    if words[2] == "llava" and place.suffix == ".parquet":
+        write_parquet(place, [ask_for_caption(number) for number in range(ROWS)])
+        return
     if words[2] == "llava":
-        images = get_option(words, "--images")
         place.write_text(json.dumps([talk(number, images) for number in range(ROWS)]))
         if place.suffix == ".jsonl":
             place.write_text("".join(json.dumps(talk(number, images)) + "\n" for number in range(ROWS)))
@@ -133,6 +141,15 @@ def draw_input(words: list[str], scratch: Path) -> None:
     if words[2] == "visual-genome":
         for name in ("VG_100K", "VG_100K_2"):
             shutil.copytree(scratch / name, name)
+
+
+def ask_for_caption(number: int) -> dict[str, Any]:
+    """A conversation as `render conversations` writes it, about an image by its URL."""
+    turns = [
+        {"from": "human", "value": "<image>\nCaption this image."},
+        {"from": "gpt", "value": caption(number)},
+    ]
+    return {"id": f"{number:032x}", "image": url(number), "key": str(number), "conversations": turns}
 
 
 def talk(number: int, images: str) -> dict[str, Any]:
@@ -178,7 +195,7 @@ def to_dry_run(words: list[str]) -> list[str]:
     return [*words[:at], *words[at + 2 :], "--dry-run"]
 
 
-@pytest.mark.parametrize("name", [name for name in OF_SETS if not name.startswith("train/")])
+@pytest.mark.parametrize("name", [name for name in OF_SETS if KINDS[name] == "mix"])
 def test_mixtures(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of the first lines, as they stand."""
     monkeypatch.chdir(workplace)
@@ -193,6 +210,7 @@ def test_mixtures(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 PARAMETERS = {
+    "kale/captioner": ["1,494,127,616, of which 1,177,843,712"],
     "train/pretrain_4b": ["4,359,257,219, of which 3,931,031,619"],
     "train/sft_anyres": ["4,359,257,219, of which 3,931,031,619"],
     "train/tiny": ["1,518,116, of which 1,518,116"],
@@ -202,7 +220,7 @@ PARAMETERS = {
 
 
 @pytest.mark.usefixtures("hub")
-@pytest.mark.parametrize("name", [name for name in OF_SETS if name.startswith("train/")])
+@pytest.mark.parametrize("name", [name for name in OF_SETS if KINDS[name] == "train"])
 def test_training(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The commands of the first lines, without a step: a training becomes its dry run, on as many ranks."""
     monkeypatch.chdir(workplace)
@@ -230,9 +248,10 @@ def test_commands_have_the_options_that_they_use(name: str) -> None:
             commands[words[1]].make_context(words[1], words[2:])
 
 
-@pytest.mark.parametrize("name", ["annotate", "download"])
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind in ("annotate", "download", "render")])
 def test_recipes_that_name_no_input(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run("shardloom", "recipe", "copy", name)
-    told = run("shardloom", "recipe", "check", f"{name}.yaml", "input=images/*.tar")
-    assert told == f"{name}.yaml: a valid recipe of the kind {name}\n"
+    path = f"{name.rpartition('/')[2]}.yaml"
+    told = run("shardloom", "recipe", "check", path, "input=images/*.tar")
+    assert told == f"{path}: a valid recipe of the kind {KINDS[name]}\n"

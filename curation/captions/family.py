@@ -13,8 +13,9 @@ from pydantic import Field
 
 from curation.captions.atoms import RawCaption
 from curation.captions.template_file import CaptionTemplate
+from curation.engines.captions.prompts import PromptTemplate
 from schemas.layouts import blip3_ocr
-from schemas.output_set.options import Options, PathOrName, RecipePath
+from schemas.output_set.options import Globs, Options, PathOrName, RecipePath
 from schemas.records.caption import Caption
 from schemas.records.quarantine import Reason
 
@@ -38,19 +39,50 @@ class TemplateOptions(CaptionOptions):
     )
 
 
-class BaseCaptionOptions(CaptionOptions):
-    """Holds the options of a family that can write into the captions of another data set."""
+class WrittenCaptionOptions(CaptionOptions):
+    """Holds the options of a family that takes captions which models wrote, and may clean them.
+
+    What a set was rendered with before an option existed keeps its hash: options at their default are not stored.
+    """
+
+    caption_name: str | None = Field(
+        None,
+        description="name of a caption that a model wrote in the same pass, as the set's recipe calls it",
+        exclude_if=lambda name: name is None,
+    )
+    drop_contradicted: bool = Field(
+        False,
+        description="drop the sentences of these captions that the annotations contradict",
+        exclude_if=lambda drops: not drops,
+    )
+    leak_phrases: RecipePath | None = Field(
+        None,
+        description="text file with a phrase in each line: drop the sentences that have one",
+        exclude_if=lambda path: path is None,
+    )
+    leak_prompts: Globs = Field(
+        [],
+        description="the prompts of these captions: drop the sentences that repeat six words of one",
+        exclude_if=lambda paths: not paths,
+    )
+
+
+class PromptOptions(WrittenCaptionOptions):
+    """Holds the options of a family that asks for its captions by a prompt."""
+
+    prompt: RecipePath | None = Field(
+        None, description="a text file with fields in braces, as for annotate; default: a plain question"
+    )
+
+
+class BaseCaptionOptions(WrittenCaptionOptions):
+    """Holds the options of a family that can write into captions of the same pass, or of another data set."""
 
     caption_from: RecipePath | None = Field(
         None,
         description="glob of Parquet files with uid and a caption to write the places into; default: the alt text",
     )
     caption_column: str | None = Field(None, description="column of these files; default: caption, else cogvlm_caption")
-    drop_contradicted: bool = Field(
-        False,
-        description="drop the sentences of these captions that the annotations contradict",
-        exclude_if=lambda drops: not drops,  # recipes that were stored before this option existed keep their hash
-    )
 
 
 Renderer = Callable[[pa.Table, Any, pa.StringArray | None], Columns]
@@ -74,8 +106,8 @@ class CaptionFamily:
 
     `render` gets three arguments: the annotations that have enough items (columns `uid`, `url`, `key`, `caption`,
     `sha256`, `width`, `height` and `columns`, as far as the set has them), without the items below the floor; the
-    options; and the captions of another data set, or None. It returns `captions`, `metadata` and the other columns of
-    the layout beside `uid`, `url`, `key` and `sha256`. It must be a pure function of its arguments: a row has one
+    options; and the captions that models wrote, in the same pass or another data set, or None. It returns the columns
+    of the layout beside `uid`, `url`, `key` and `sha256`. It must be a pure function of its arguments: a row has one
     caption for each granularity, first all without the raw caption, then all with it, as the options ask.
     """
 
@@ -83,26 +115,35 @@ class CaptionFamily:
     column: str  # the annotation column that the captions describe; images on which its engine failed are left out
     columns: tuple[str, ...]  # all columns that are read, in the order in which the user names them to annotate
     granularities: range
-    threshold: ItemThreshold
+    threshold: ItemThreshold | None  # None: the column holds no items that a score could leave out
     options: type[CaptionOptions]
     render: Renderer
     schema: Callable[[str, str], pa.Schema]
     """Makes the layout from the revision (a hash of the annotations) and the base caption's name.
 
-    The name is `alt_text`, or a column of another set.
+    The name is `alt_text`, that of a caption of the pass, or a column of another set.
     """
-    parse: Callable[[str], list[Caption]] = blip3_ocr.parse_captions
-    """Parses the `captions` of one row. Raises `ValueError`, which says what is wrong with it."""
+    caption_column: str = "captions"
+    """The column of the layout that holds the captions."""
+    parse: Callable[[Any], list[Caption]] = blip3_ocr.parse_captions
+    """Parses this column in one row. Raises `ValueError`, which says what is wrong with it."""
+    ingested_as: str | None = None
+    """The source by which `ingest` reads the layout, where `shard` cannot join it with images."""
+    needs_url: bool = False
+    """Whether an image without a URL is left out, since the layout names images by their URLs."""
     source: str  # the source name of its training shards in mixtures, unless their recipe gives another
     item_openings: str = ""
     """The characters with which an item of the list `captions` may begin in a published set, which names no family."""
 
     use_template: Callable[[CaptionTemplate], Renderer] | None = None
     """Returns what renders with a template; None if the family has no templates. Its options are `TemplateOptions`."""
+    use_prompt: Callable[[PromptTemplate], Renderer] | None = None
+    """Returns what renders with a prompt; None if the family asks nothing. Its options are `PromptOptions`."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` if the parts do not fit together."""
-        for option in (self.threshold.min_score_option, self.threshold.min_count_option):
+        enough = self.threshold
+        for option in (enough.min_score_option, enough.min_count_option) if enough else ():
             if option not in self.options.model_fields:
                 raise ValueError(f"{self.name}: {self.options.__name__} has no option {option}")
         if self.column not in self.columns:

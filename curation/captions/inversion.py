@@ -14,8 +14,8 @@ from functools import cache
 from itertools import pairwise
 
 from curation.captions.fields import FIELDS
-from curation.captions.format_strings import Format
 from curation.captions.template_file import CaptionTemplate
+from curation.format_strings import Format
 from schemas.layouts.blip3_grounding import BRACKETED_PATTERNS
 from schemas.layouts.blip3_ocr import TAG_PATTERN, escape_quoted, unescape_quoted
 from schemas.layouts.look_alikes import LookAlike

@@ -20,12 +20,12 @@ from pydantic import Field, PositiveInt
 from curation.captions.atoms import SENTENCE_MARKS, RawCaption, escape_json, get_raw_flags
 from curation.captions.family import CaptionFamily, Columns, ItemThreshold, Renderer, TemplateOptions
 from curation.captions.fields import FIELDS, TABLES, Sizes, compute_columns, print_pixels, repeat_sizes
-from curation.captions.format_strings import MAX_FIELDS, parse_format
 from curation.captions.inversion import Inversion, find_inversion
 from curation.captions.lists import combine_chunks, compute_offsets
 from curation.captions.presets import get_default
 from curation.captions.template_file import CaptionTemplate
 from curation.captions.templates import Template, compile_template, number_rows, render_template
+from curation.format_strings import MAX_FIELDS, parse_format
 from schemas.layouts.blip3_ocr import GRANULARITIES, blip3_ocr_schema, parse_captions
 from schemas.layouts.look_alikes import LookAlike
 from schemas.records.caption import Caption

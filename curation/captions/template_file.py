@@ -1,6 +1,6 @@
 """Reads template files: YAML with the wording of a family's captions in each granularity.
 
-A file is data of unknown origin. It is read strictly (`schemas.strict_yaml`, `curation.captions.format_strings`), and a
+A file is data of unknown origin. It is read strictly (`schemas.strict_yaml`, `curation.format_strings`), and a
 fault is reported in one line, before any work.
 """
 
@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field
 
 from curation.captions.fields import FIELDS, TEXT_FIELDS
-from curation.captions.format_strings import Format, parse_format
+from curation.format_strings import Format, parse_format
 from schemas.errors import UsageError, to_one_line
 from schemas.layouts import blip3_grounding, blip3_ocr
 from schemas.output_set.options import Options

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curation.captions.atoms import Index, escape_json
-from curation.captions.format_strings import Format
+from curation.format_strings import Format
 
 FOLLOWING, LAST = "is_following", "is_last"
 """Columns of picks: 1 for every line but a row's first, and for a row's last line."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
-from curation.captions.format_strings import Format
 from curation.captions.inversion import Inversion, find_inversion
 from curation.captions.template_file import CaptionTemplate
+from curation.format_strings import Format
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,17 @@ def evaluate(
         str | None, typer.Option(help="boxes: JSON file of label names to the names they stand for")
     ] = None,
     caption_from: Annotated[
-        str | None, typer.Option(help="captions: Parquet files with captions, as for render; default: the alt texts")
+        str | None,
+        typer.Option(
+            help="captions: Parquet files with captions, as for render; default: the alt texts, and the captions that "
+            "models wrote in the same pass"
+        ),
     ] = None,
     caption_column: Annotated[
         str | None, typer.Option(help="captions: the column of --caption-from; default: caption, else cogvlm_caption")
+    ] = None,
+    caption_name: Annotated[
+        str | None, typer.Option(help="captions: only this one of the pass, or alt_text; default: all")
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -37,10 +44,10 @@ def evaluate(
     if what == "captions":
         if (truth, index, iou, aliases) != (None,) * 4:
             raise UsageError("--truth, --index, --iou and --aliases are for boxes and ocr, not for captions")
-        _evaluate_captions(annotations, caption_from, caption_column, json_)
+        _evaluate_captions(annotations, caption_from, caption_column, caption_name, json_)
         return
-    if caption_from is not None or caption_column is not None:
-        raise UsageError(f"--caption-from and --caption-column are for captions, not for {what}")
+    if (caption_from, caption_column, caption_name) != (None,) * 3:
+        raise UsageError(f"--caption-from, --caption-column and --caption-name are for captions, not for {what}")
     if truth is None:
         raise UsageError(f"evaluate {what}: pass --truth, a JSONL file of the ground truth")
     if what == "ocr" and (iou is not None or aliases is not None):
@@ -59,12 +66,14 @@ def evaluate(
     print_evaluation(found.to_dict())
 
 
-def _evaluate_captions(annotations: str, caption_from: str | None, caption_column: str | None, json: bool) -> None:
+def _evaluate_captions(
+    annotations: str, caption_from: str | None, caption_column: str | None, caption_name: str | None, json: bool
+) -> None:
     from pipelines.evaluate.captions import evaluate_captions
     from pipelines.terminal.faithfulness import print_faithfulness
 
     with report_activity(f"evaluate: checking captions against {annotations}"):
-        found = evaluate_captions(annotations, caption_from, caption_column)
+        found = evaluate_captions(annotations, caption_from, caption_column, caption_name)
     if json:
         print_json(found.to_dict())
         return

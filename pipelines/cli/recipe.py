@@ -113,17 +113,25 @@ def first_comment(path: Path) -> str:
     return path.read_text().partition("\n")[0].lstrip("# ")
 
 
-def copy_shipped(path: Path, target: Path) -> list[Path]:
-    """Copies a recipe and the folder of its name, if it has one, with the files that it needs. Returns the new files.
+def find_named_files(value: Any, folder: Path) -> list[Path]:
+    """Returns the files below the recipe's folder that its values name, such as prompts."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return [file for item in items for file in find_named_files(item, folder)]
+    return [folder / value] if isinstance(value, str) and (folder / value).is_file() else []
 
-    Raises `UsageError` if one of them already exists: it may have been changed.
+
+def copy_shipped(path: Path, target: Path) -> list[Path]:
+    """Copies a recipe and the files that it names. Returns the new files.
+
+    Recipes of one folder share such files: one that already exists is kept, as it may have been changed. Raises
+    `UsageError` if the recipe itself exists.
     """
-    folder = path.with_suffix("")
-    sources = [path, *sorted(file for ending in ("json", "txt") for file in folder.rglob(f"*.{ending}"))]
+    if (target / path.name).exists():
+        raise UsageError(f"{target / path.name} already exists: remove it, or pass another --output")
+    named = sorted(set(find_named_files(read_recipe(str(path)), path.parent)))
+    sources = [file for file in (path, *named) if not (target / file.relative_to(path.parent)).exists()]
     copies = [target / source.relative_to(path.parent) for source in sources]
-    for copy in copies:
-        if copy.exists():
-            raise UsageError(f"{copy} already exists: remove it, or pass another --output")
     try:
         for source, copy in zip(sources, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)

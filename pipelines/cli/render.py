@@ -7,6 +7,7 @@ import typer
 import yaml
 
 from curation.captions.families import FAMILIES, SHIPPED
+from curation.captions.fields import TEXT_FIELDS
 from curation.captions.presets import list_presets
 from pipelines.cli.flags import (
     Address,
@@ -31,7 +32,7 @@ from schemas.terminal import print_json
 TEMPLATE_HELP = "; ".join(
     [
         "ocr, grounding: a YAML file of your own wording (docs/data.md), or the name of one that ships",
-        *(f"for {family} {', '.join(list_presets(family))}" for family in SHIPPED),
+        *(f"for {family} {', '.join(list_presets(family))}" for family in TEXT_FIELDS),
         "default: figure",
     ]
 )
@@ -66,11 +67,27 @@ def render(
     caption_column: Annotated[
         str | None, typer.Option(help="grounding: the column of --caption-from; default: caption, else cogvlm_caption")
     ] = None,
+    caption_name: Annotated[
+        str | None,
+        typer.Option(
+            help="knowledge, conversations, grounding: a caption that a model wrote in the same pass, by its name "
+            "in the set's recipe; default: knowledge, but for grounding the alt texts"
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="FILE", help="conversations: what is asked, as a prompt of annotate")
+    ] = None,
+    leak_phrases: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="drop sentences of models' captions that have a phrase of this file"),
+    ] = None,
+    leak_prompt: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="drop sentences that repeat six words of this prompt; may be repeated"),
+    ] = None,
     drop_contradicted: Annotated[
         bool,
-        typer.Option(
-            "--drop-contradicted", help="grounding: drop sentences of --caption-from that annotations contradict"
-        ),
+        typer.Option("--drop-contradicted", help="drop sentences of models' captions that the annotations contradict"),
     ] = False,
     min_score: Annotated[float | None, typer.Option(help="grounding: leave out boxes below this score, 0 to 1")] = None,
     min_boxes: Annotated[int | None, typer.Option(help="grounding: leave out images with fewer boxes")] = None,
@@ -96,6 +113,10 @@ def render(
         "min_lines": min_lines,
         "caption_from": caption_from,
         "caption_column": caption_column,
+        "caption_name": caption_name,
+        "prompt": prompt,
+        "leak_phrases": leak_phrases,
+        "leak_prompts": leak_prompt or None,
         "drop_contradicted": drop_contradicted or None,
         "min_score": min_score,
         "min_boxes": min_boxes,

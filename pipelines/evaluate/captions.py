@@ -1,12 +1,12 @@
 """Checks the captions of an annotation set against its annotations, for `shardloom evaluate captions`.
 
-The captions are the alt texts, or those of another data set, found as `render --caption-from` finds them. A source is
-the folder of the image shards.
+The captions are the alt texts and those that models wrote in the same pass, each under its name; or those of another
+data set, found as `render --caption-from` finds them. A source is the folder of the image shards.
 """
 
 import io
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -26,6 +26,7 @@ from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.output_set.layout import DATA, MANIFESTS, read_manifests
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.recipe_file import format_value, read_stored_recipe
+from schemas.records.model_caption import CAPTIONS_COLUMN
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import UnreadableParquet, read_parquet_schema, read_table
 
@@ -38,9 +39,11 @@ class CaptionedImages:
 
     images: int = 0
     checked: int = 0  # with a caption
-    without_caption: int = 0  # none, an empty one, or one that is unusable
+    without_caption: int = 0  # none, or only empty and unusable ones
     without_lines: int = 0  # of those checked: OCR did not run, or failed
     without_boxes: int = 0  # of those checked: the detector did not run, or failed
+    statuses: dict[str, dict[str, int]] = field(default_factory=dict)
+    """How the captions that models wrote in the pass have ended, by name; only those that are `ok` are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,24 @@ class CaptionEvaluation:
         inputs = {"what": "captions", "annotations": self.annotations, "caption_from": self.caption_from}
         interval = {"confidence": CONFIDENCE, "draws": DRAWS, "seed": SEED, "method": "percentile bootstrap of images"}
         scores = [asdict(score) for score in self.scores]
-        return inputs | {"images": asdict(self.images), "interval": interval, "captions": scores}
+        images = asdict(self.images)
+        statuses = images.pop("statuses")
+        return inputs | {"images": images, "statuses": statuses, "interval": interval, "captions": scores}
 
 
 def evaluate_captions(
-    annotations: str, caption_from: str | None = None, caption_column: str | None = None
+    annotations: str,
+    caption_from: str | None = None,
+    caption_column: str | None = None,
+    caption_name: str | None = None,
 ) -> CaptionEvaluation:
-    """Checks captions against the annotations of their images.
+    """Checks captions against the annotations of their images; of the pass's captions, all or the one of this name.
 
     Raises `UsageError` for a folder that is no annotation set, or has neither lines of text nor boxes, for unfit files
     of captions, and if no image has a caption.
     """
+    if caption_name is not None and caption_from is not None:
+        raise UsageError("--caption-name: it is of the pass's own captions: leave out --caption-from")
     if caption_column is not None and caption_from is None:
         raise UsageError("--caption-column: there are no files to take it from: pass --caption-from as well")
     folder = Folder(annotations)
@@ -75,23 +85,31 @@ def evaluate_captions(
         raise UsageError(f"{folder.url} is not an annotation set: its kind is {format_value(kind)}")
     bases = None if caption_from is None else BaseCaptionFiles.open(caption_from, caption_column)
     counts, images = FaithfulnessCounts(), CaptionedImages()
-    for source, row, caption in _read_captions(folder, bases):
+    for source, row, captions in _read_captions(folder, bases, images.statuses):
         images.images += 1
-        if not caption:
+        chosen = {name: text for name, text in captions.items() if text and caption_name in (None, name)}
+        if not chosen:
             images.without_caption += 1
             continue
-        evidence = collect_evidence(row, with_alt_text=bases is not None)
         images.checked += 1
-        images.without_lines += evidence.lines is None
-        images.without_boxes += evidence.boxes is None
-        counts.add(source, ALT_TEXT if bases is None else bases.column, check_caption(caption, evidence))
+        images.without_lines += row.get("ocr") is None
+        images.without_boxes += row.get("boxes") is None
+        for name, text in chosen.items():
+            evidence = collect_evidence(row, with_alt_text=name != ALT_TEXT)
+            counts.add(source, name, check_caption(text, evidence))
     if not images.checked:
-        raise UsageError(f"{annotations}: none of its {images.images} images has a caption in {caption_from or 'it'}")
+        what = "a caption" if caption_name is None else f"a caption {caption_name}"
+        raise UsageError(f"{annotations}: none of its {images.images} images has {what} in {caption_from or 'it'}")
     return CaptionEvaluation(annotations, caption_from, images, counts.score())
 
 
-def _read_captions(folder: Folder, bases: BaseCaptionFiles | None) -> Iterator[tuple[str, Row, str]]:
-    """Yields the source, the annotations and the caption of each image; an empty caption where there is none."""
+def _read_captions(
+    folder: Folder, bases: BaseCaptionFiles | None, statuses: dict[str, dict[str, int]]
+) -> Iterator[tuple[str, Row, Mapping[str, str]]]:
+    """Yields the source, the annotations and the captions of each image by name, which may be empty.
+
+    Counts in `statuses` how the captions that models wrote have ended.
+    """
     manifests = read_manifests(folder).values()
     if not manifests:
         raise UsageError(f"{folder.url} holds no committed annotations ({MANIFESTS}/*.json)")
@@ -101,8 +119,15 @@ def _read_captions(folder: Folder, bases: BaseCaptionFiles | None) -> Iterator[t
             continue
         found = None if bases is None else bases.look_up(read_identities(table, manifest.name))
         for row in table.to_pylist():
-            caption = row["caption"] if found is None else found.get_caption(row["key"])
-            yield source, row, (caption or "").strip()
+            if bases is not None and found is not None:
+                yield source, row, {bases.column: (found.get_caption(row["key"]) or "").strip()}
+                continue
+            captions = {ALT_TEXT: (row["caption"] or "").strip()}
+            for caption in row.get(CAPTIONS_COLUMN.name) or ():
+                ended = statuses.setdefault(caption["name"], {})
+                ended[caption["status"]] = ended.get(caption["status"], 0) + 1
+                captions[caption["name"]] = caption["text"].strip() if caption["status"] == "ok" else ""
+            yield source, row, captions
 
 
 def find_source(manifest: Manifest) -> str:
@@ -122,7 +147,8 @@ def _read_rows(folder: Folder, manifest: Manifest) -> pa.Table | None:
         held = read_parquet_schema(io.BytesIO(data), path).names
         if not {"ocr", "boxes"} & set(held):
             raise UsageError(f"{folder.url} has neither ocr nor boxes: annotate ocr,tags,boxes first")
-        wanted = [name for name in dict.fromkeys([*IDENTITY_COLUMNS, *EVIDENCE_COLUMNS]) if name in held]
+        columns = dict.fromkeys([*IDENTITY_COLUMNS, *EVIDENCE_COLUMNS, CAPTIONS_COLUMN.name])
+        wanted = [name for name in columns if name in held]
         return read_table(io.BytesIO(data), wanted, path)
     except (pa.ArrowException, UnreadableParquet):
         raise ShardloomError(f"{path} is not as it was committed: verify the set") from None

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns
+from curation.captions.family import BaseCaptionOptions, CaptionFamily, CaptionOptions, Columns, ItemThreshold
 from curation.captions.lists import has_few, keep_above
-from curation.faithfulness.evidence import EVIDENCE_COLUMNS
 from pipelines.render.base_captions import ShardBaseCaptions, make_no_caption_fault, read_identities
-from pipelines.render.faithful import drop_sentences, drops_sentences
+from pipelines.render.faults import Faults, add_fault, add_faults, find_engine_faults, find_missing_urls
+from pipelines.render.rendering import Rendering
+from pipelines.render.written import take_written
 from schemas.errors import ShardloomError, to_one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -18,73 +19,85 @@ class RenderedBatch(NamedTuple):
     """Holds the captions of the good rows, and for each annotation row its fault, or None."""
 
     captions: pa.Table
-    faults: list[Rejected | None]
+    faults: Faults
     counts: dict[str, int]  # of sentences that were dropped, and of captions that changed by it
-
-
-def list_columns(family: CaptionFamily, options: CaptionOptions) -> list[str]:
-    """Returns the names of the columns to read from an annotation set, which need not have all of them."""
-    evidence = EVIDENCE_COLUMNS if drops_sentences(options) else ()
-    image = ("uid", "url", "key", "caption", "sha256", "width", "height")
-    return list(dict.fromkeys([*image, *family.columns, *evidence, "failures"]))
 
 
 def render_batch(
     table: pa.Table,
-    family: CaptionFamily,
-    options: CaptionOptions,
+    rendering: Rendering,
     schema: pa.Schema,
     bases: ShardBaseCaptions | None,
     min_items: int | None = None,
 ) -> RenderedBatch:
     """Renders a batch. Raises `ShardloomError` if the family does not keep to its layout.
 
-    `bases` are the captions of another data set for these images; None for captions over the alt text. `min_items`
-    overrides the option for the minimum number of items per image.
+    `bases` are the captions of another data set for these images; None for captions of the pass, or over the alt text.
+    `min_items` overrides the option for the minimum number of items per image.
     """
-    enough = family.threshold
-    floor = getattr(options, enough.min_score_option)
-    min_items = getattr(options, enough.min_count_option) if min_items is None else min_items
-    items = keep_above(table[family.column], enough.score, floor)
+    family, options = rendering.family, rendering.recipe.options
     faults = find_engine_faults(table, family.column)
-    few = f"fewer than {min_items} {enough.items} of {enough.score} {floor:g} or more"
-    add_fault(faults, has_few(items, min_items), Rejected(enough.reason, few))
-    found: pa.StringArray | None = None
     annotations = table
-    if bases is not None and isinstance(options, BaseCaptionOptions):
-        found = pa.array(map(bases.get_caption, table["key"].to_pylist()), pa.string())
-        for row in pc.indices_nonzero(pc.is_null(found)).to_pylist():
-            sample = read_identities(table.slice(row, 1), "")[0]
-            faults[row] = (
-                faults[row] or bases.faults.get(sample.key or "") or make_no_caption_fault(sample, options.caption_from)
-            )
-    table = table.set_column(table.schema.get_field_index(family.column), family.column, items)
+    if family.threshold is not None:
+        items = _apply_threshold(table[family.column], family.threshold, options, min_items, faults)
+        table = table.set_column(table.schema.get_field_index(family.column), family.column, items)
+    for kind in rendering.prompt.list_inputs() if rendering.prompt else ():
+        add_faults(faults, find_engine_faults(table, kind))
+    if family.needs_url:
+        add_faults(faults, find_missing_urls(table))
+    found = _find_captions(annotations, rendering, bases, faults)
     good = pa.array([fault is None for fault in faults], pa.bool_())
-    table = table.filter(good)
+    table, annotations = table.filter(good), annotations.filter(good)
     counts: dict[str, int] = {}
     if found is not None:
         found = found.filter(good)
-        if drops_sentences(options):
-            found, counts = drop_sentences(annotations.filter(good), found)
+        if rendering.cleaner is not None:
+            found, counts = rendering.cleaner.clean(annotations, found)
+            if not isinstance(options, BaseCaptionOptions):  # those have places to tell beside an empty caption
+                table, found = _leave_out_emptied(table, found, faults)
     columns = family.render(table, options, found)
     return RenderedBatch(build_published_table(table, family, columns, schema), faults, counts)
 
 
-def find_engine_faults(table: pa.Table, engine: str) -> list[Rejected | None]:
-    """Returns for each row why an engine's annotations are missing; None if they are there."""
-    faults: list[Rejected | None] = [None] * table.num_rows
-    for row in pc.indices_nonzero(pc.is_null(table[engine])).to_pylist():
-        faults[row] = Rejected(Reason.ENGINE_ERROR, f"{engine}: the engine failed on this image")
-        for failure in table["failures"][row].as_py() if "failures" in table.column_names else []:
-            if failure["engine"] == engine:
-                faults[row] = Rejected(Reason(failure["reason"]), f"{engine}: {failure['detail']}")
-    return faults
+def _apply_threshold(
+    column: pa.ChunkedArray, enough: ItemThreshold, options: CaptionOptions, min_items: int | None, faults: Faults
+) -> pa.ListArray:
+    """Returns the items that are not below the floor, and adds the faults of rows with too few of them."""
+    floor = getattr(options, enough.min_score_option)
+    min_items = getattr(options, enough.min_count_option) if min_items is None else min_items
+    items = keep_above(column, enough.score, floor)
+    few = f"fewer than {min_items} {enough.items} of {enough.score} {floor:g} or more"
+    add_fault(faults, has_few(items, min_items), Rejected(enough.reason, few))
+    return items
 
 
-def add_fault(faults: list[Rejected | None], rows: pa.BooleanArray, fault: Rejected) -> None:
-    """Sets the fault of those of these rows that have none yet."""
-    for row in pc.indices_nonzero(rows).to_pylist():
-        faults[row] = faults[row] or fault
+def _find_captions(
+    table: pa.Table, rendering: Rendering, bases: ShardBaseCaptions | None, faults: Faults
+) -> pa.StringArray | None:
+    """Returns the captions that models wrote, None for captions over the alt text. Adds the faults of rows without."""
+    options = rendering.recipe.options
+    if rendering.caption_name is not None:
+        found, missing = take_written(table, rendering.caption_name)
+        add_faults(faults, missing)
+        return found
+    if bases is None or not isinstance(options, BaseCaptionOptions):
+        return None
+    found = pa.array(map(bases.get_caption, table["key"].to_pylist()), pa.string())
+    for row in pc.indices_nonzero(pc.is_null(found)).to_pylist():
+        sample = read_identities(table.slice(row, 1), "")[0]
+        faults[row] = (
+            faults[row] or bases.faults.get(sample.key or "") or make_no_caption_fault(sample, options.caption_from)
+        )
+    return found
+
+
+def _leave_out_emptied(table: pa.Table, captions: pa.StringArray, faults: Faults) -> tuple[pa.Table, pa.StringArray]:
+    """Returns the rows whose captions have a sentence left, and adds the faults of the others."""
+    is_left = pc.not_equal(captions, "")
+    good = [row for row, fault in enumerate(faults) if fault is None]
+    for place in pc.indices_nonzero(pc.invert(is_left)).to_pylist():
+        faults[good[place]] = Rejected(Reason.NO_CAPTION, "each of its sentences leaks the prompt or is contradicted")
+    return table.filter(is_left), captions.filter(is_left)
 
 
 def build_published_table(table: pa.Table, family: CaptionFamily, columns: Columns, schema: pa.Schema) -> pa.Table:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.captions.family import BaseCaptionOptions, CaptionFamily
+from curation.captions.family import BaseCaptionOptions
+from curation.engines.stages import get_caption_name
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.output.writer import encode_parquet, write_output
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptionFiles, ShardBaseCaptions, read_identities
-from pipelines.render.batch import list_columns, render_batch
-from pipelines.render.template import Rendering
+from pipelines.render.batch import render_batch
+from pipelines.render.rendering import FILES, Rendering
 from pipelines.render.units import RenderUnit, RenderUnits, find_data, get_data_name
 from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.blip3_grounding import ALT_TEXT
@@ -49,14 +50,15 @@ class RenderJob(Job[Manifest]):
 
     def plan(self, context: Context) -> list[Manifest]:
         """See `Job`."""
-        sources = read_annotation_manifests(self._annotations, self._rendering.family)
+        sources = read_annotation_manifests(self._annotations, self._rendering)
         self._bases = open_base_captions(self.recipe)
         return sources
 
     def describe_change(self, unit: Manifest | None, manifest: Manifest) -> str:
         """See `Job`. Captions remain valid if their annotations have been removed."""
-        if manifest.fingerprints.get("template") != self._rendering.fingerprints.get("template"):
-            return "the template has"
+        held, now = manifest.fingerprints, self._rendering.fingerprints
+        if changed := next((name for name in FILES if held.get(name) != now.get(name)), None):
+            return f"the {changed} has" if changed != "leaks" else "the phrases of leaks have"
         if unit is None or list_inputs(unit, self._bases) == manifest.inputs:
             return ""
         return "the annotations" + (" have" if self._bases is None else " or the base captions have")
@@ -88,29 +90,29 @@ def render_set(recipe: RenderRecipe, output: str) -> Totals:
     return run_job(RenderJob(recipe), output)
 
 
-def read_annotation_manifests(annotations: Folder, family: CaptionFamily) -> list[Manifest]:
+def read_annotation_manifests(annotations: Folder, rendering: Rendering) -> list[Manifest]:
     """Returns the manifests of an annotation set. Raises `UsageError` for another set, or one of other engines."""
     if (kind := read_stored_recipe(annotations).get("kind")) != AnnotateRecipe.kind:
         raise UsageError(f"{annotations.url} is not an annotation set: its kind is {format_value(kind)}")
     manifests = list(read_manifests(annotations).values())
     if not manifests:
         raise UsageError(f"{annotations.url} holds no committed annotations ({MANIFESTS}/*.json)")
-    if not any(family.column in manifest.fingerprints for manifest in manifests):
-        engines = ",".join(family.columns)
-        raise UsageError(f"{annotations.url} was annotated without {family.column}: run annotate {engines}")
+    held = set().union(*(manifest.fingerprints for manifest in manifests))
+    for stage in rendering.list_stages():
+        if stage in held:
+            continue
+        if (name := get_caption_name(stage)) is not None:
+            names = ", ".join(sorted(filter(None, map(get_caption_name, held)))) or "none"
+            raise UsageError(f"{annotations.url} has no caption {name!r}: set caption_name to one of {names}")
+        engines = ",".join(rendering.family.columns if stage == rendering.family.column else [stage])
+        raise UsageError(f"{annotations.url} was annotated without {stage}: run annotate {engines}")
     return manifests
 
 
 def open_base_captions(recipe: RenderRecipe) -> BaseCaptionFiles | None:
-    """Opens the base captions that locations are written into; None if these are the alt texts."""
+    """Opens the files of base captions that locations are written into; None if these are of the pass, or alt texts."""
     options = recipe.options
-    if not isinstance(options, BaseCaptionOptions):
-        return None
-    if options.caption_from is None:
-        if options.caption_column is not None:
-            raise UsageError("caption_column: there are no files to take it from: pass caption_from as well")
-        if options.drop_contradicted:
-            raise UsageError("drop_contradicted: the alt text is kept as it is: pass caption_from as well")
+    if not isinstance(options, BaseCaptionOptions) or options.caption_from is None:
         return None
     return BaseCaptionFiles.open(options.caption_from, options.caption_column)
 
@@ -130,7 +132,7 @@ def render_file(
     unit: RenderUnit,
 ) -> Manifest:
     """Renders one annotation file and writes the outputs. They take effect once the caller commits the manifest."""
-    source, recipe, family = unit.source, rendering.recipe, rendering.family
+    source, recipe = unit.source, rendering.recipe
     data = read_data(annotations, source)
     schema = build_caption_schema(rendering, bases, source)
     found: ShardBaseCaptions | None = None
@@ -139,9 +141,7 @@ def render_file(
     changes = Counter[str]()
     rows_in = 0
     if data is not None:
-        rows = read_table(
-            io.BytesIO(data), list_columns(family, recipe.options), annotations.resolve_path(get_data_name(source))
-        )
+        rows = read_table(io.BytesIO(data), rendering.list_columns(), annotations.resolve_path(get_data_name(source)))
         rows_in = rows.num_rows
         if bases is not None:
             from pipelines.render.caption_partition import find_captions
@@ -149,7 +149,7 @@ def render_file(
             found = find_captions(output, bases, unit.segments, read_identities(rows, source.name))
         for first in range(0, rows.num_rows, BATCH_ROWS):
             table = rows.slice(first, BATCH_ROWS).combine_chunks()
-            batch = render_batch(table, family, recipe.options, schema, found)
+            batch = render_batch(table, rendering, schema, found)
             rendered.append(batch.captions)
             rejected.append(quarantine_rows(table, batch.faults))
             changes.update(batch.counts)
@@ -186,7 +186,8 @@ def list_keys(rendered: list[pa.Table]) -> list[str]:
 def build_caption_schema(rendering: Rendering, bases: BaseCaptionFiles | None, source: Manifest) -> pa.Schema:
     """Returns the family's layout. It names the annotations by their SHA-256, which does not depend on their path."""
     file = find_data(source)
-    return rendering.build_schema("" if file is None else file.sha256, ALT_TEXT if bases is None else bases.column)
+    base = (rendering.caption_name or ALT_TEXT) if bases is None else bases.column
+    return rendering.build_schema("" if file is None else file.sha256, base)
 
 
 def read_data(annotations: Folder, source: Manifest) -> bytes | None:
@@ -210,8 +211,8 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     annotations = Folder(recipe.input)
     wanted_file, _, wanted = key.rpartition("/")
     rendering = Rendering.resolve(recipe)
-    recipe, family = rendering.recipe, rendering.family
-    manifests = read_annotation_manifests(annotations, family)
+    recipe = rendering.recipe
+    manifests = read_annotation_manifests(annotations, rendering)
     bases = open_base_captions(recipe)
     for manifest in manifests:
         if wanted_file not in ("", manifest.name) or find_data(manifest) is None:
@@ -220,25 +221,25 @@ def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
         with annotations.open(get_data_name(manifest)) as file:
             path = annotations.resolve_path(get_data_name(manifest))
             held = read_parquet_schema(file, path).names
-            table = read_table(file, [name for name in list_columns(family, recipe.options) if name in held], path)
+            table = read_table(file, [name for name in rendering.list_columns() if name in held], path)
         table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
         if table.num_rows:
             schema = build_caption_schema(rendering, bases, manifest)
             table = table.slice(0, 1)
             found = None if bases is None else bases.look_up(read_identities(table, manifest.name))
-            return render_row(table, recipe, family, schema, found)
+            return render_row(table, rendering, schema, found)
     raise UsageError(f"{recipe.input} has no annotation with the key or uid {key!r}")
 
 
 def render_row(
-    table: pa.Table, recipe: RenderRecipe, family: CaptionFamily, schema: pa.Schema, bases: ShardBaseCaptions | None
+    table: pa.Table, rendering: Rendering, schema: pa.Schema, bases: ShardBaseCaptions | None
 ) -> list[Caption]:
     """Renders all captions of a one-row table, by the code that renders whole sets, even from too few lines or boxes.
 
     Raises `ShardloomError` if the row has a fault.
     """
-    captions, faults, _ = render_batch(table, family, recipe.options, schema, bases, min_items=0)
+    captions, faults, _ = render_batch(table, rendering, schema, bases, min_items=0)
     for fault in faults:
         if fault is not None:
-            raise ShardloomError(f"{recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")
-    return family.parse(captions["captions"][0].as_py())
+            raise ShardloomError(f"{rendering.recipe.input}: {table['key'][0].as_py()} gets no captions: {fault}")
+    return rendering.family.parse(captions[rendering.family.caption_column][0].as_py())

@@ -1,5 +1,6 @@
 """Looks up captions for the images of a shard, in a set that `shardloom render` wrote or in a published set."""
 
+import functools
 import hashlib
 import io
 import json
@@ -27,8 +28,6 @@ from schemas.records.identity import Identity
 from schemas.records.quarantine import Rejected
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import NotParquet, iterate_batches, open_parquet, read_parquet_schema, read_table
-
-TEXT_COLUMNS = ("captions", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +93,8 @@ class CaptionSet:
             raise UsageError(f"{url} holds no captions (*.parquet)")
         self.files = sorted(sizes)
         self.family = self._find_own_family() if self.is_own else self._detect_family()
+        if (source := self.family.ingested_as) is not None:
+            raise UsageError(f"{url} holds {self.family.name}, no captions: `shardloom ingest {source}` reads it")
         state = [[name, sizes[name], self.hashes.get(name)] for name in self.files]
         digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
         self.revision = InputFile(path=url, size=sum(sizes.values()), sha256=digest)
@@ -123,7 +124,9 @@ class CaptionSet:
         Returns None for a set that does not say what it wrote them into: this is decided for each image.
         """
         if self.is_own:
-            return self.family.fills_captions and self.stored_recipe.get("caption_from") is None
+            return self.family.fills_captions and not any(
+                self.stored_recipe.get(name) for name in ("caption_from", "caption_name")
+            )
         if not self.family.fills_captions:
             return False
         with self.folder.open(self.files[0]) as file:  # a copy of a rendered set says so in its metadata
@@ -145,9 +148,9 @@ class CaptionSet:
     def read_file(self, file: str, shard: str) -> CaptionLookup:
         """Reads the captions that were rendered from a shard; `shard` is its present name."""
         data = read_output(self.folder, file, self.hashes[file])
-        table = read_table(io.BytesIO(data), [*IDENTITY_COLUMNS, *TEXT_COLUMNS])
+        table = read_table(io.BytesIO(data), [*IDENTITY_COLUMNS, *self._text_columns])
         identities = zip(*(table[name].to_pylist() for name in IDENTITY_COLUMNS), strict=True)
-        texts = zip(*(table[name].to_pylist() for name in TEXT_COLUMNS), strict=True)
+        texts = zip(*map(functools.partial(_read_column, table), self._text_columns), strict=True)
         rows = (
             Row(Identity(shard, key, sha256, uid, url), said)
             for (key, uid, url, sha256), said in zip(identities, texts, strict=True)
@@ -160,6 +163,11 @@ class CaptionSet:
         This is slow for a large own set; it is not needed if the set was rendered from annotations of these shards.
         """
         return CaptionLookup(self._search_rows(samples), is_own=self.is_own)
+
+    @property
+    def _text_columns(self) -> tuple[str, str]:
+        """The columns that are joined with the images; not all layouts have the second."""
+        return self.family.caption_column, "metadata"
 
     def _pick_file(self, shard: str, files: Iterable[str]) -> str | None:
         return min(files, key=lambda name: (name != f"{DATA}/{shard}.parquet", name), default=None)
@@ -196,12 +204,16 @@ class CaptionSet:
                 check_output(self.folder, file, self.hashes[file])
                 self._checked.add(file)
             shard = file.removeprefix(f"{DATA}/").removesuffix(".parquet") if self.is_own else None
-            rows = find_rows(self.folder, file, TEXT_COLUMNS, samples, shard)
+            rows = find_rows(self.folder, file, self._text_columns, samples, shard)
             is_known = is_known or rows is not None
             yield from rows or []
         if not is_known:
-            columns = "`captions` and one of `uid`, `url` and `sha256`"
+            columns = f"`{self.family.caption_column}` and one of `uid`, `url` and `sha256`"
             raise UsageError(f"{self.folder.url}: the files lack the columns {columns}")
+
+
+def _read_column(table: pa.Table, name: str) -> list[str | None]:
+    return table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
 
 
 def check_stored_recipe(stored: dict[str, Any], path: str) -> None:

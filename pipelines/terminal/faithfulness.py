@@ -39,6 +39,10 @@ def print_faithfulness(found: dict[str, Any]) -> None:
         print_result(f"{row['caption']} of {row['source']}: {kinds}")
     images = found["images"]
     print_result(f"checked: {images['checked']:,} of {images['images']:,} images")
+    for name, counts in found["statuses"].items():
+        left_out = [f"{count:,} {status}" for status, count in counts.items() if status != "ok"]
+        if left_out:
+            print_result(f"{name}: left out {', '.join(left_out)}")
     if unknown := [f"{images[name]:,} {why}" for name, why in _UNKNOWN.items() if images[name]]:
         print_result(f"unknown: {', '.join(unknown)}")
 

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     ENGINE_ERROR = "engine_error"
     NO_TAGS = "no_tags"  # the box engine did not run, because the tag engine failed
     NO_INPUT = "no_input"  # a caption engine did not run, because an engine whose output its prompt names failed
+    CAPTION_TRUNCATED = "caption_truncated"  # the model's caption ends at its limit of tokens
+    CAPTION_REFUSED = "caption_refused"  # the model or a filter refused to write the caption
     WORKER_KILLED = "worker_killed"  # the sample is a poison sample: a worker with this sample alone died, twice
     # joining images with captions
     NO_CAPTION = "no_caption"

@@ -135,7 +135,7 @@ def test_a_set_of_a_family_that_is_not_known_is_refused(here: Here, home: Path) 
 @pytest.mark.parametrize(
     ("flags", "fault"),
     [
-        ((), "no family of captions is named 'line-counts': use one of ocr, grounding"),
+        ((), "no family of captions is named 'line-counts': use one of ocr, grounding, knowledge, conversations"),
         (
             ("--trust-code", "nowhere:LINE_COUNTS"),
             "--trust-code nowhere:LINE_COUNTS: cannot import nowhere: ModuleNotFoundError: No module named 'nowhere'; "
@@ -189,7 +189,7 @@ def test_an_installed_one_needs_no_trust(home: Path, captions: Path, tmp_path: P
     for family, code in (("line-counts", 0), ("else", 2)):
         done = shardloom("render", family, "annotations", *flags, cwd=home, env=os.environ | {"PYTHONPATH": path})
         assert done.returncode == code
-    assert "use one of ocr, grounding, line-counts" in done.stderr
+    assert "use one of ocr, grounding, knowledge, conversations, line-counts" in done.stderr
     assert hashes(tmp_path / "out") == hashes(captions)
 
 

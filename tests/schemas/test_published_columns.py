@@ -15,6 +15,8 @@ import schemas
 from schemas.layouts.blip3_grounding import blip3_grounding_schema
 from schemas.layouts.blip3_ocr import blip3_ocr_schema
 from schemas.layouts.datacomp import side_schema
+from schemas.layouts.kale import kale_schema
+from schemas.layouts.llava import TURN_TYPE, llava_schema
 from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA, INDEX_SCHEMA, index_schema
 from schemas.records import captioned_image, document_storage
 from schemas.records.annotation import annotation_schema
@@ -52,6 +54,7 @@ ENGINES = (
 )
 FAILURES = f"failures: list<item: struct<{_FAILURE}> not null> not null"
 LAYOUT = ("uid: string", "url: string", "key: string not null", "sha256: string not null")
+TURN = ("from: string not null", "value: string not null")
 CAPTIONS = ("captions: string not null", "metadata: string not null")
 INDEX = (
     *("key: string not null", "uid: string", "source: string not null", "kind: string not null"),
@@ -73,6 +76,26 @@ PUBLISHED: dict[str, list[tuple[pa.Schema | pa.StructType, tuple[str, ...]]]] = 
     "layouts.datacomp.side_schema": [
         (side_schema(has_boxes=False), ("uid: string", *SIDE)),
         (side_schema(has_boxes=True), ("uid: string", "face_bboxes: list<item: list<item: double>>", *SIDE)),
+    ],
+    "layouts.kale.kale_schema": [
+        (
+            kale_schema("", ""),
+            (
+                *LAYOUT,
+                *("width: int32 not null", "height: int32 not null", "alt_text: string not null"),
+                *("cogvlm_caption: string", "caption: string not null"),
+            ),
+        )
+    ],
+    "layouts.llava.TURN_TYPE": [(TURN_TYPE, TURN)],
+    "layouts.llava.llava_schema": [
+        (
+            llava_schema("", ""),
+            (
+                *("id: string", "image: string not null", "key: string not null", "sha256: string not null"),
+                f"conversations: list<item: struct<{', '.join(TURN)}> not null> not null",
+            ),
+        )
     ],
     "output_set.shard_index.INDEX_SCHEMA": [(INDEX_SCHEMA, INDEX)],
     "output_set.shard_index.BY_REFERENCE_SCHEMA": [(BY_REFERENCE_SCHEMA, (*INDEX, REFERENCES))],

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from curation.captions.format_strings import Format, parse_format
 from curation.engines.kinds import EngineKind
+from curation.format_strings import Format, parse_format
 from schemas.errors import UsageError
 
 MAX_BYTES = 1 << 16  # of a file; a prompt of thousands of words costs more than the image

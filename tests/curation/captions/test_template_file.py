@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from curation.captions.format_strings import Piece
 from curation.captions.template_file import MAX_BYTES, check_granularities, is_preset_name, load_template
+from curation.format_strings import Piece
 from schemas.errors import UsageError
 
 GOOD = """\

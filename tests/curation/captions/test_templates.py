@@ -3,8 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from curation.captions.format_strings import Format, parse_format
 from curation.captions.templates import compile_template, number_rows, render_template
+from curation.format_strings import Format, parse_format
 
 TABLES = {"x": ["1", "2"], "y": ["a", "b"]}
 

@@ -33,7 +33,7 @@ def test_every_recipe_that_ships_is_valid_and_shown_whole(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what is shown names paths from here
     kind = yaml.safe_load(path.read_text())["kind"]
-    given = ["input=x/*"] if kind in ("annotate", "download") else []  # which name none
+    given = ["input=x/*"] if kind in ("annotate", "download", "render") else []  # which name none
     assert call("check", str(path), *given).stdout == f"{path}: a valid recipe of the kind {kind}\n"
     Path("shown.yaml").write_text(call("show", str(path), *given).stdout)
     assert call("show", "shown.yaml").stdout == Path("shown.yaml").read_text()
@@ -72,6 +72,21 @@ def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> Non
         )
     with pytest.raises(UsageError, match=r"Shardloom ships no recipe '\.\./\.\./etc/passwd': use one of annotate, .*"):
         CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_recipes_share_the_files_that_they_name(tmp_path: Path) -> None:
+    """One that is there already is kept, because the user may have changed it."""
+    folder = str(tmp_path / "kale")
+    done = call("copy", "kale/stage1", "--output", folder)
+    assert done.stdout.split() == [
+        f"{folder}/{name}" for name in ("stage1.yaml", "prompts/dense.txt", "prompts/knowledge.txt")
+    ]
+    (tmp_path / "kale/prompts/dense.txt").write_text("My own words.")
+    done = call("copy", "kale/captions", "--output", folder)
+    assert done.stdout.split() == [
+        f"{folder}/{name}" for name in ("captions.yaml", "prompts/kale_leaks.txt", "prompts/knowledge_grounded.txt")
+    ]
+    assert (tmp_path / "kale/prompts/dense.txt").read_text() == "My own words."
 
 
 def test_a_copied_training_recipe_finds_its_tokenizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

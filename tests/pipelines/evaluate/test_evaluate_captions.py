@@ -15,6 +15,7 @@ from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
 from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
 from schemas.records.text_line import OCR_COLUMN, line_to_arrow
 from tests.conftest import jpeg
+from tests.pipelines.support.captions import captioned, written
 from tests.pipelines.support.sets import annotated, line, write_samples
 
 ALT_TEXTS = {"0": "A dog", "1": "A cat and a dog", "2": "", "3": 'A door that says "EXIT"'}
@@ -64,6 +65,36 @@ def test_captions_of_another_set_have_its_columns_name(annotations: str, tmp_pat
     assert (score.caption, score.claims, score.contradicted.value) == ("dense", 3, 2 / 3)
 
 
+def test_captions_of_the_pass_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the alt texts; what was cut, refused or failed is counted and not checked."""
+    samples = [(key, jpeg(int(key)), text, {"uid": f"u{key}"}) for key, text in ALT_TEXTS.items()]
+    images = write_samples(tmp_path / "webshop/data/0.tar", samples)
+    dense = {"0": written("Two dogs."), "1": written("A dog and a c", "truncated"), "2": written("A dog."), "3": None}
+    knowledge = {key: written("A cat." if key == "0" else "A dog") for key in ALT_TEXTS} | {"1": written("", "refused")}
+    asked = [tag_to_arrow(Tag(name, 1.0, "caption", 0, 1)) for name in ("dog", "cat")]
+    found = {"tags": lambda _: asked, "boxes": lambda _: [detection_to_arrow(DOG)]}
+    made = str(captioned(images, tmp_path / "set", {"dense": dense.get, "knowledge": knowledge.get}, found))
+    evaluated = evaluate_captions(made).to_dict()
+    assert [
+        (score["caption"], score["captions"], score["claims"], score["contradicted"]["value"])
+        for score in evaluated["captions"]
+    ] == [("alt_text", 3, 5, 1 / 5), ("dense", 2, 2, 1 / 2), ("knowledge", 3, 3, 1 / 3)]
+    shares = [score["contradicted"] for score in evaluated["captions"]]
+    assert all(share["low"] < share["value"] < share["high"] for share in shares)
+    assert evaluated["statuses"] == {
+        "dense": {"ok": 2, "truncated": 1, "error": 1},
+        "knowledge": {"ok": 3, "refused": 1},
+    }
+    assert (evaluated["images"]["checked"], evaluated["images"]["without_caption"]) == (4, 0)
+    one = evaluate_captions(made, caption_name="dense")
+    assert [score.caption for score in one.scores] == ["dense"]
+    assert (one.images.checked, one.images.without_caption) == (2, 2)
+    code, out, _ = run("captions", made, "--caption-name", "dense", capsys=capsys)
+    assert (code, "dense: left out 1 truncated, 1 error" in out) == (0, True)
+    with pytest.raises(UsageError, match="none of its 4 images has a caption long in it"):
+        evaluate_captions(made, caption_name="long")
+
+
 def test_sources_are_the_folders_of_the_shards(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_samples(tmp_path / f"{name}/{name}.tar", [("0", jpeg(0), "A dog", {})])
@@ -95,7 +126,7 @@ def test_the_command(annotations: str, capsys: pytest.CaptureFixture[str]) -> No
         (["ocr", "SET"], "evaluate ocr: pass --truth"),
         (
             ["boxes", "SET", "--truth", "x", "--caption-from", "x"],
-            "--caption-from and --caption-column are for captions",
+            "--caption-from, --caption-column and --caption-name are for captions",
         ),
     ],
 )

@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from curation.captions.grounding import FAMILY, GroundingOptions
 from pipelines.cli.app import main
 from pipelines.output.claim import claim
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.batch import render_batch
+from pipelines.render.rendering import Rendering
 from pipelines.render.run import preview_record, render_set
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError, UsageError
@@ -272,7 +272,8 @@ def test_sets_without_tags_or_failures_will_do(annotations: Path, captions: Path
     """A column that is not there is one that tells of nothing."""
     table = pq.read_table(annotations / "data/00000000.parquet").drop_columns(["tags", "failures"])
     schema = blip3_grounding_schema("r", "alt_text")
-    batch = render_batch(table, FAMILY, GroundingOptions(), schema, None)
+    rendering = Rendering.resolve(RenderRecipe(family="grounding", input=str(annotations)))
+    batch = render_batch(table, rendering, schema, None)
     assert (
         batch.captions["captions"].to_pylist() == [row["captions"] for row in rows(captions)][: batch.captions.num_rows]
     )

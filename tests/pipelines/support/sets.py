@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curation.engines.kinds import EngineKind
+from curation.engines.stages import StageName, get_caption_name
 from pipelines.annotate.chunks import build_samples_table, compute_digest, cut_chunks
 from pipelines.annotate.messages import Chunk, ShardEnd
 from pipelines.annotate.outcomes import Outcome, with_decoded, with_values
@@ -25,7 +25,7 @@ from pipelines.inputs.shards import list_input_shards
 from pipelines.output.claim import claim
 from pipelines.output.totals import Totals
 from pipelines.output.writer import commit
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun
 from pipelines.recipes.base import Recipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.recipes.shard import ShardRecipe
@@ -98,14 +98,17 @@ def grounding_set(
     )
 
 
-Values = Callable[[str], list[Any] | None]
+Values = Callable[[str], Any]
 """What an engine finds in the image of a key; None where it fails."""
 
 
-def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Field, Values]]) -> Path:
-    """An annotation set with these columns."""
-    spec = EngineOptions(engine="PixelOcr")
-    recipe = AnnotateRecipe(input=[images], engines=dict.fromkeys(columns, spec), run=ALONE)
+def annotated(images: str, output: Path, columns: dict[StageName, tuple[pa.Field, Values]]) -> Path:
+    """An annotation set with the columns of these stages."""
+    spec = {"engine": "PixelOcr"}
+    engines: dict[str, Any] = {stage: spec for stage in columns if not get_caption_name(stage)}
+    if names := [name for name in map(get_caption_name, columns) if name]:
+        engines["captions"] = dict.fromkeys(names, spec)
+    recipe = AnnotateRecipe.model_validate({"input": [images], "engines": engines, "run": ALONE})
     fingerprint = EngineFingerprint(name="pixel", version="1", weights_sha256="", settings={}).model_dump_json()
     folder = Folder(str(output))
     with opened(folder, recipe):
@@ -123,9 +126,10 @@ def annotated(images: str, output: Path, columns: dict[EngineKind, tuple[pa.Fiel
                         for outcome in outcomes:
                             if outcome.value is None:
                                 outcome.failure = Rejected(Reason.ENGINE_ERROR, "ValueError: no luck")
-                        table = with_values(table, outcomes, name, column)
+                        table = with_values(table, outcomes, name, column, list(columns))
                     table = table.replace_schema_metadata(dict.fromkeys((f"engine.{n}" for n in columns), fingerprint))
-                    write_part(folder, Chunk(shard.name, index, digests[-1], 0, table), recipe.compute_sha256())
+                    chunk = Chunk(shard.name, index, digests[-1], 0, table)
+                    write_part(folder, chunk, recipe.compute_sha256(), list(columns))
             damage = [f"byte {found.offset}: {found.description}" for found in reader.damage]
             end = ShardEnd(shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
             commit(folder, join_parts(folder, end, recipe.compute_sha256()))

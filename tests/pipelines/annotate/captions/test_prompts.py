@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from curation.captions.format_strings import Piece
+from curation.format_strings import Piece
 from pipelines.annotate.captions.prompts import list_inputs, load_prompt, settle_prompts
 from pipelines.annotate.reuse import find_reused_stages
 from pipelines.recipes.annotate import AnnotateRecipe, Engines

@@ -1,6 +1,6 @@
 import pytest
 
-from curation.captions.format_strings import MAX_CHARACTERS, MAX_FIELDS, Piece, parse_format
+from curation.format_strings import MAX_CHARACTERS, MAX_FIELDS, Piece, parse_format
 
 BRACES = "only the name of a field can stand in braces; write {{ and }} for braces"
 
