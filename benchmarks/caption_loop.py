@@ -7,7 +7,7 @@ For each seed, a stand-in server captions the scenes, a fifth of the captions wi
 Both models then caption the unseen scenes as the engine `shardloom`. Their captions are checked against what RapidOCR
 and the demonstration detector found there, as `evaluate captions` does, and against what was drawn.
 
-Scenes to learn from have the drawn lines and boxes, because the engines would take half a second for each; the unseen
+Scenes to learn from have the drawn lines and boxes, because the engines would take 0.4 s for each; the unseen
 ones have those of the engines. The seeds differ in the errors, the weights at the start and the order of the samples;
 the scenes are the same. It resumes in OUTPUT, and writes OUTPUT/results.json after each seed.
 """
