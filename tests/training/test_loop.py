@@ -238,7 +238,7 @@ def test_a_reader_that_is_killed(tokenizer: Path, tmp_path: Path) -> None:
     for reader in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(reader), signal.SIGKILL)
     _, told = process.communicate(timeout=300)
-    assert process.returncode == 1
+    assert process.returncode == 1, told
     assert "Traceback" not in told
     assert "error: data: a loader worker died, perhaps for lack of memory: " in told
 

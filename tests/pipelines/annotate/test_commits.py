@@ -134,7 +134,7 @@ def test_a_foreseen_error_of_a_worker_ends_the_run(commits: Commits) -> None:
 
 
 def test_nothing_is_committed_once_another_run_has_the_folder(commits: Commits) -> None:
-    commits.lock.lose("another run")
+    commits.lock.lose()
     with pytest.raises(ShardloomError, match=r"^another run has taken over the output"):
         commits.handle(*commits.parts, commits.end)
     assert commits.handle() == []

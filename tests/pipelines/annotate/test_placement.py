@@ -18,7 +18,7 @@ from curation.images.decode import RgbImage
 from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.run import annotate
 from pipelines.environments.python import get_completion_mark
-from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions
+from pipelines.recipes.annotate import AnnotateRecipe, AnnotateRun, EngineOptions, Engines
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
@@ -121,7 +121,7 @@ def test_pools_run_where_they_are_offered(cluster: Cluster, tmp_path: Path, monk
     }
     monkeypatch.setenv("SHARDLOOM_ENVIRONMENTS", str(tmp_path / "none"))
     with pytest.raises(UsageError) as error:
-        plan_placements(recipe.model_copy(update={"engines": {"ocr": PADDLE}}), ["ocr"])
+        plan_placements(recipe.model_copy(update={"engines": Engines(ocr=PADDLE)}), ["ocr"])
     assert str(error.value) == (
         "engines.ocr: paddleocr runs in an environment of its own, which is not on 1 of the 1 nodes for it "
         f"({cluster.head_node.node_ip_address}): shardloom engines --build paddleocr"
