@@ -158,7 +158,7 @@ class StepIterator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loader.close()
-        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):  # raised at any line
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
             raise _make_worker_error(error) from None
         if isinstance(error, RuntimeError) and str(error).startswith("Too many open files"):  # torch's
             raise ShardloomError("data: too many open files in the trainer: raise the limit (ulimit -n)") from None

@@ -127,7 +127,7 @@ def _start_workers(
         generator=torch.Generator(),  # else its seed would be drawn from the trainer's generator
     )
     try:
-        with _block_signals():
+        with _block_signals(), _keep_child_handler():
             iterator = iter(loader)
     except OSError as error:
         raise ShardloomError(
@@ -178,6 +178,19 @@ def _block_signals() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _keep_child_handler() -> Iterator[None]:
+    """Undoes torch's handling of SIGCHLD: for a dead worker it raises at whatever line runs, and where C++ has called
+    that line, the process aborts. Without it the next read finds the dead worker.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # torch sets none in another
+            signal.signal(signal.SIGCHLD, before)
 
 
 def _pass_through(answer: Any) -> Any:

@@ -171,6 +171,19 @@ def test_workers_hear_of_no_signal(small: PackPlan) -> None:
 
 
 @pytest.mark.slow  # torch waits five seconds; `test_stall` stops a worker too
+def test_a_worker_that_is_killed_is_found_at_the_next_read(small: PackPlan) -> None:
+    """It is found there alone: a signal handler would raise at any line, where nothing may be prepared for it."""
+    loader = PackLoader(small, global_batch_size=4, workers=1, prefetch=2)
+    found = loader.iterate_steps()
+    next(found)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.ident or 0, signal.SIGKILL)
+    os.waitid(os.P_PID, worker.ident or 0, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(RuntimeError, match=r"^DataLoader worker \(pid"):
+        list(found)
+    loader.close()
+
+
 def test_a_worker_that_is_stuck_is_ended(small: PackPlan) -> None:
     loader = PackLoader(small, global_batch_size=4, workers=1, prefetch=2)
     next(loader.iterate_steps())
