@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,6 +16,11 @@ Run = Callable[..., tuple[int, str, str]]
 """Runs a command; returns its exit code and what it has printed."""
 
 
+def is_below(folder: Path, module: ModuleType) -> bool:
+    """Others stay: some libraries can't be imported twice."""
+    return str(getattr(module, "__file__", "")).startswith(f"{folder}/")
+
+
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in `folder`, which knows nothing yet of what the commands before it were told to trust."""
@@ -23,10 +29,11 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     def command(*arguments: object) -> tuple[int, str, str]:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "path", list(sys.path))
-            patch.setattr(sys, "modules", dict(sys.modules))
             forget(patch, ENGINES, SOURCES)
             with pytest.raises(SystemExit) as done:
                 main([str(argument) for argument in arguments])
+        for name in [name for name, module in sys.modules.items() if is_below(folder, module)]:
+            del sys.modules[name]
         return int(done.value.code or 0), *capsys.readouterr()
 
     return command
