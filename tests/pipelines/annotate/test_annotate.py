@@ -51,7 +51,7 @@ def rows(output: Path, folder: str) -> list[dict[str, object]]:
 def test_progress_and_time_left_come_before_the_first_commit(
     make_shards: Callable[..., str], tmp_path: Path, shown: list[str]
 ) -> None:
-    """A shard is one chunk here, of which batches are all that is seen: eight seconds, of which every second one tells."""
+    """A shard is one chunk here, eight seconds long, of which batches are all that is seen."""
     images = make_shards(tmp_path / "images", shards=1, samples=16)
     slow = recipe(images, settings={"seconds": 0.5}, spec={"batch_size": 1}, chunk=ChunkOptions(samples=16))
     annotate(slow, str(tmp_path / "out"))
