@@ -44,13 +44,16 @@ class Metric:
     """Whether a question needs choices."""
 
 
-def make_mean(name: str, score: Callable[[AnsweredQuestion], float], **more: bool | int) -> Metric:
+def make_mean(
+    name: str, score: Callable[[AnsweredQuestion], float], min_answers: int = 1, has_choices: bool = False
+) -> Metric:
     """Makes a metric whose one figure is the mean of the questions' scores, which has the metric's name."""
     return Metric(
         name=name,
         count=count_each(lambda question: {"score": score(question), "questions": 1}),
         figures={name: lambda sums: divide(sums["score"], sums["questions"])},
-        **more,  # type: ignore[arg-type]
+        min_answers=min_answers,
+        has_choices=has_choices,
     )
 
 
