@@ -1,0 +1,1 @@
+"""Lets a trained model answer the questions of evaluation tasks."""
