@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 
+from curation.mixture.held_out import HeldOut
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
 from curation.mixture.sources import open_sources
@@ -68,6 +69,9 @@ def build_pack_plan(
         ),
         "the text": _hash([markup.fingerprint, [rule.model_dump(mode="json") for rule in rules]]),
     }
+    held_out = None if options.held_out is None else HeldOut(options.held_out.share, options.seed)
+    if held_out is not None:  # as runs name their data that hold nothing out
+        fingerprint["the held-out samples"] = _hash([held_out.share, held_out.seed])
     form = SequenceFormat(
         max_tokens=options.sequence_length,
         max_tiles=options.tiles_per_sequence,
@@ -76,7 +80,8 @@ def build_pack_plan(
         markup=markup,
         tiler=shape,
     )
-    return PackPlan(plan, Sources(names, tables, rules, np.asarray(numbers, np.int64)), form, fingerprint)
+    sources_in_order = Sources(names, tables, rules, np.asarray(numbers, np.int64))
+    return PackPlan(plan, sources_in_order, form, fingerprint, held_out)
 
 
 def _check_has_conversations(name: str, table: SampleTable, kind: str) -> None:

@@ -1,1 +1,1 @@
-"""Lets a trained model answer the questions of evaluation tasks."""
+"""Judges a model: its answers to the questions of tasks, and its loss on held-out samples while it trains."""
