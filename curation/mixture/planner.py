@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import MixtureOptions, get_source_name
 from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
-from curation.mixture.sources import SourceMeasures, SourceSet, open_source, read_measures
+from curation.mixture.sources import SourceMeasures, SourceSet, open_sources, read_measures
 from schemas.errors import UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.fingerprint import EngineFingerprint
@@ -40,7 +40,7 @@ def build_mixture_plan(options: MixtureOptions, measures: Sequence[str], track: 
     `track` yields the sets one by one as their indexes are read, and may show progress.
     """
     paths = list(options.shares)
-    sets = [open_source(name, options.sources[name], options.images) for name in map(get_source_name, paths)]
+    sets = open_sources(map(get_source_name, paths), options.sources, options.images)
     numbers = [read_measures(source, measures, options.image_tokens) for source in track(sets)]
     if options.unit in ("tokens", MULTIMODAL_TOKENS):
         check_tokenizers(sets, numbers)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
-from curation.mixture.sources import open_source
+from curation.mixture.sources import open_sources
 from schemas.errors import UsageError
 from training.data.counting import PartTokenCounter
 from training.data.images import ImageTiler
@@ -45,7 +45,7 @@ def build_pack_plan(
     markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile, model.any_resolution.fixed_sampling)
     shape = ImageTiler(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
-    sets = [open_source(name, options.sources[name], options.images) for name in names]
+    sets = open_sources(names, options.sources, options.images)
     rules = [options.texts.get(name, _STORED_TEXT) for name in names]
     own = {name: tiling.apply_to(model.any_resolution) for name, tiling in options.any_resolution.items()}
     tilers = [replace(shape, options=own.get(name, model.any_resolution)) for name in names]
