@@ -38,7 +38,7 @@ def recipe(sources: dict[str, str], **options: Any) -> MixRecipe:
 def count(row: dict[str, Any], rule: Any) -> int:
     """The tokens of a row's text and images."""
     per_image = [100] * row["images"] if rule == 100 else [
-        7 * {(60, 60): 3, (200, 50): 4, (30, 100): 4}[image["width"], image["height"]] for image in row["image_details"]
+        7 * {(60, 60): 5, (200, 50): 4, (30, 100): 3}[image["width"], image["height"]] for image in row["image_details"]
     ]  # fmt: skip
     return int(row["tokens"]) + sum(per_image)
 
