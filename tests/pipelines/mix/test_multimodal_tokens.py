@@ -75,7 +75,7 @@ def test_the_rule_is_in_the_recipe(sources: dict[str, str]) -> None:
 
 
 def test_other_units_tell_no_multimodal_tokens(sources: dict[str, str], tmp_path: Path) -> None:
-    asked = recipe(sources, unit="images", weights={"captions": 1}, sources={"captions": sources["captions"]})
+    asked = recipe({"captions": sources["captions"]}, unit="images", weights={"captions": 1})
     assert list(preview_mixture(asked)["totals"]) == ["samples", "tokens", "images", "characters"]
     mix(asked, str(tmp_path / "out"))
     assert "multimodal_tokens" not in collect_stats(str(tmp_path / "out"))["mixture"]["totals"]
