@@ -125,8 +125,6 @@ def test_a_language_model_by_itself(tokenizer: Path, tmp_path: Path) -> None:
     assert told[0] == "parameters  117,715, of which 117,715 are trained"
     assert told[4].startswith("  language model          117,715        117,715")
     assert not any(line.startswith(("  vision tower", "  connector")) for line in told)
-    assert [line for line in told if line.startswith("the first sequence: ")][0].endswith(" in such a step")
+    assert next(line for line in told if line.startswith("the first sequence: ")).endswith(" in such a step")
     with pytest.raises(UsageError, match=r"^optimizer\.lr\.tower: the model has no tower, as model\.vision is null"):
-        list(
-            dry_run(runs.packed(tmp_path / "three", tokenizer, model=model, data=data, optimizer={"lr": {"tower": 1}}))
-        )
+        list(dry_run(runs.recipe(tokenizer, model=model, optimizer={"lr": {"tower": 1}})))
