@@ -17,11 +17,10 @@ _KINDS = ("perceiver", "instruction_aware")
 
 def renew_connector(model: "ResamplerLMM") -> None:
     """Gives a model of uninitialised weights a connector with new ones, which are the same for the same seed."""
-    import torch  # here, so that a recipe is read without it
+    from training.model.new_weights import draw_new_weights  # here, so that a recipe is read without torch
 
-    options, device = model.options, model.device
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.manual_seed(options.seed)
+    options = model.options
+    with draw_new_weights(options.seed, model.device.type):
         model.connector = options.connector.build(model.vision.cells, model.vision.width, model.language.width)
 
 

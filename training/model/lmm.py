@@ -10,6 +10,7 @@ from training.model.config import ModelOptions
 from training.model.connector import Connector, InstructedConnector
 from training.model.instructions import gather_instructions
 from training.model.language import LanguageModel, build_causal_model
+from training.model.new_weights import draw_new_weights, leave_blank
 from training.model.part_configs import resolve_part_configs
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.vision import VisionTower
@@ -43,11 +44,14 @@ class ResamplerLMM(nn.Module):
         read. Raises `UsageError` when a part is not available.
         """
         tokenizer = tokenizer or load_tokenizer(options)
-        parts = resolve_part_configs(options) if device == "meta" else options
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            torch.manual_seed(options.seed)
-            vision = _build_vision_tower(parts)
-            lm = build_causal_model(parts.language, options.attention, options.allow_download)
+        on_meta = device == "meta"
+        parts = resolve_part_configs(options) if on_meta else options
+        with draw_new_weights(options.seed, device):
+            with leave_blank(on_meta and options.vision.pretrained is not None):
+                vision = _build_vision_tower(parts)
+            with leave_blank(on_meta and options.language.pretrained is not None):
+                lm = build_causal_model(parts.language, options.attention, options.allow_download)
+            lm.tie_weights()  # which a blank one leaves out
             language = LanguageModel(lm, tokenizer.base_vocabulary_size, tokenizer.vocabulary_size, options.head_bias)
             connector = options.connector.build(vision.cells, vision.width, language.width)
         return cls(vision, connector, language, tokenizer.special, options)
