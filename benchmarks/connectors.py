@@ -1,6 +1,6 @@
 """Compares connectors at the demo's scale: tiny models learn to name the thing in a drawn scene, and meet unseen ones.
 
-    nice -n 19 python -m benchmarks.connectors OUTPUT [--seeds 3] [--scenes 8000] [--unseen 500] [--steps 500]
+    nice -n 19 python -m benchmarks.connectors OUTPUT [--seeds 3] [--scenes 8000] [--unseen 500] [--steps 400]
         [--minutes 75] [--write docs/ablations.md]
 
 All models are that of `recipes/train/tiny.yaml` but for the connector, and all connectors make 16 tokens of an image's
@@ -84,7 +84,7 @@ def read_options() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    for name, default in (("seeds", 3), ("scenes", 8000), ("unseen", 500), ("steps", 500)):
+    for name, default in (("seeds", 3), ("scenes", 8000), ("unseen", 500), ("steps", 400)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--minutes", type=float, default=75)
     parser.add_argument("--write", type=Path, help="the Markdown file whose first table is replaced")

@@ -75,7 +75,7 @@ def record_new_weights() -> Iterator["Recording"]:
     recording = Recording()
     original_init, original_draw = PreTrainedModel.init_weights, init._no_grad_trunc_normal_
     PreTrainedModel.init_weights = init_weights  # type: ignore[method-assign]
-    init._no_grad_trunc_normal_ = draw_truncated  # type: ignore[assignment]
+    init._no_grad_trunc_normal_ = draw_truncated
     _active.append(recording)
     try:
         with recording:

@@ -6,6 +6,8 @@ where tensors have shapes and no memory.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,18 @@ WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 _CONNECTOR = "connector."
 
 
+@dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in a safetensors file, of which rows are read when they are asked for, while the file is open."""
+    """A tensor in a safetensors file, of which rows are read when they are asked for."""
 
-    def __init__(self, file: Any, key: str) -> None:
-        self._file, self._key, self._rows = file, key, file.get_slice(key)
-        self.shape = torch.Size(self._rows.get_shape())
+    file: Path
+    key: str
+    shape: torch.Size
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Reads these rows; a tensor without dimensions is one row."""
-        found: Tensor = self._rows[rows] if self.shape else self._file.get_tensor(self._key)
+        """Reads these rows; a tensor without dimensions is one row. Raises `UsageError` for a damaged file."""
+        with _open(self.file) as opened:  # anew each time, because a file that stays open stays mapped as far as read
+            found: Tensor = opened.get_slice(self.key)[rows] if self.shape else opened.get_tensor(self.key)
         return found
 
 
@@ -125,18 +129,23 @@ def list_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def read_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
-    """Yields the keys and tensors of all safetensors files of a folder; each is valid until the next is asked for.
-
-    Raises `UsageError` for a damaged file.
-    """
+    """Yields the keys and tensors of all safetensors files of a folder. Raises `UsageError` for a damaged file."""
     for file in _list_weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as opened:
-                for key in opened.keys():  # noqa: SIM118  it is not a dict
-                    yield key, StoredTensor(opened, key)
-        except (OSError, SafetensorError) as error:
-            what = to_one_line(error)
-            raise UsageError(f"model: cannot read {file}: {what}; pass a folder of complete weights") from None
+        with _open(file) as opened:
+            shapes = {key: torch.Size(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+        for key, shape in shapes.items():
+            yield key, StoredTensor(file, key, shape)
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[Any]:
+    """Opens a safetensors file; an error with it becomes one line."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            yield opened
+    except (OSError, SafetensorError) as error:
+        what = to_one_line(error)
+        raise UsageError(f"model: cannot read {file}: {what}; pass a folder of complete weights") from None
 
 
 def _list_weight_files(folder: Path) -> list[Path]:

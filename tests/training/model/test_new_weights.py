@@ -50,7 +50,7 @@ def test_connectors(kind: str, tokenizer: Path) -> None:
 
 
 def test_only_what_is_made_is_replayed(tokenizer: Path) -> None:
-    """The other weights of a blank model come from files; the language model makes its norms' ones in any case."""
+    """The other weights of a blank model come from files; the language model's ones and zeros are made in any case."""
     options = tiny.options(tokenizer, seed=5)
     with record_new_weights() as recording:
         model = build_blank_model(options, load_tokenizer(options), "meta")
@@ -59,6 +59,7 @@ def test_only_what_is_made_is_replayed(tokenizer: Path) -> None:
     renew_connector(whole)
     made = {name: tensor for name, tensor in list_tensors(whole).items() if name.startswith("connector.")}
     made |= {name: one for name, one in whole.named_parameters() if name.startswith("language.") and "norm" in name}
+    made["language.head_bias"] = whole.get_parameter("language.head_bias")
     check_replays(recording, model, made | dict(whole.named_buffers()))
 
 
