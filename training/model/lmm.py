@@ -44,12 +44,11 @@ class ResamplerLMM(nn.Module):
         read. Raises `UsageError` when a part is not available.
         """
         tokenizer = tokenizer or load_tokenizer(options)
-        on_meta = device == "meta"
-        parts = resolve_part_configs(options) if on_meta else options
+        parts = resolve_part_configs(options) if device == "meta" else options
         with draw_new_weights(options.seed, device):
-            with leave_blank(on_meta and options.vision.pretrained is not None):
+            with leave_blank(parts.vision != options.vision):
                 vision = _build_vision_tower(parts)
-            with leave_blank(on_meta and options.language.pretrained is not None):
+            with leave_blank(parts.language != options.language):
                 lm = build_causal_model(parts.language, options.attention, options.allow_download)
             lm.tie_weights()  # which a blank one leaves out
             language = LanguageModel(lm, tokenizer.base_vocabulary_size, tokenizer.vocabulary_size, options.head_bias)

@@ -12,8 +12,11 @@ _Part = Literal["vision", "language"]
 
 _PATTERNS = ("config.json", "*.safetensors", "*.safetensors.index.json")
 _PREFIXES: dict[_Part, str] = {"vision": "vision.model.", "language": "language.lm."}
-_UNUSED = ("vision.model.text_model.", "vision.model.logit_")  # of a whole SigLIP
-_TOWER_PREFIX = "vision_model."  # of a SigLIP's file, which transformers takes off as it loads the tower
+_UNUSED = tuple(
+    f"vision.model.{name}" for name in ("text_model.", "logit_", "visual_projection.", "text_projection.")
+)  # of a whole SigLIP or CLIP
+_CONSTANT_BUFFERS = (".position_ids",)  # saved by older transformers; they hold only constants
+_TOWER_PREFIX = "vision_model."  # of such a file, which transformers takes off as it loads the tower
 
 
 def can_read_parts(model: ResamplerLMM) -> bool:
@@ -31,7 +34,8 @@ def can_read_parts(model: ResamplerLMM) -> bool:
         found = {key: tensor.shape for key, tensor in _read_parts(model)}
     except UsageError:  # transformers' own loading says more
         return False
-    unknown = [key for key in found if key not in state and not key.startswith(_UNUSED)]
+    known = tuple(key for key in found if key.startswith(_UNUSED) or key.endswith(_CONSTANT_BUFFERS))
+    unknown = found.keys() - state.keys() - set(known)
     return not unknown and {key: found.get(key) for key in wanted} == wanted
 
 
@@ -57,4 +61,4 @@ def _read_parts(model: ResamplerLMM) -> Iterator[tuple[str, StoredTensor]]:
 
 def _list_pretrained(model: ResamplerLMM) -> list[_Part]:
     parts: tuple[_Part, ...] = ("vision", "language")
-    return [name for name in parts if getattr(model.options, name).pretrained is not None]
+    return [name for name in parts if getattr(getattr(model.options, name), "pretrained", None) is not None]

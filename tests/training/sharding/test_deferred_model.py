@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from schemas.errors import UsageError
@@ -73,11 +74,16 @@ def test_an_export_with_other_latents(latents: int, tokenizer: Path, tmp_path: P
     check_equals_whole(runs.recipe(tokenizer, parallel="fsdp", init_from=str(model), init_changes=changes, model=other))
 
 
-def test_pretrained_parts(tokenizer: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["a tower", "a whole SigLIP"])
+def test_pretrained_parts(layout: str, tokenizer: Path, tmp_path: Path) -> None:
     """Their files are read by row, one of them in half precision; the connector and the added rows are drawn."""
     options = tiny.options(tokenizer, seed=9)
     model = build_model(options)
     model.vision.model.save_pretrained(tmp_path / "tower")
+    if layout == "a whole SigLIP":
+        file = tmp_path / "tower/model.safetensors"
+        tensors = {f"vision_model.{name}": tensor for name, tensor in load_file(file).items()}
+        save_file(tensors | {"text_model.head.bias": torch.zeros(2), "logit_scale": torch.zeros(1)}, file)
     model.language.lm.half().save_pretrained(tmp_path / "language")
     parts = {name: {"pretrained": str(tmp_path / folder)} for name, folder in (("vision", "tower"), ("language",) * 2)}
     asked = tiny.options(tokenizer, **parts).model_dump()
