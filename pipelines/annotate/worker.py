@@ -16,7 +16,6 @@ from curation.engines.stages import StageName, get_kind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import find_image_fault
 from pipelines.annotate.captions.columns import count_tokens
-from pipelines.annotate.chunk_admission import ChunkAdmission
 from pipelines.annotate.chunk_rows import ChunkRange, ChunkRows
 from pipelines.annotate.claims.fingerprints import add_prompt, agree_on_fingerprint, check_fingerprint
 from pipelines.annotate.hang_watch import HangWatch
@@ -32,7 +31,8 @@ from pipelines.annotate.outcomes import (
 )
 from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
-from pipelines.annotate.recycling import end_process
+from pipelines.annotate.processes.admission import ChunkAdmission
+from pipelines.annotate.processes.recycling import end_process
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.heartbeats import send_heartbeats

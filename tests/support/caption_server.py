@@ -138,6 +138,8 @@ class CaptionServer:
         if self.delay:
             await asyncio.sleep(self.delay * (int(hashlib.sha256(repr(asked).encode()).hexdigest(), 16) % 8) / 8)
         while self.holds(self, pixels):
+            if reader.at_eof():  # the client has gone
+                return False
             await asyncio.sleep(0.01)
         match outcome:
             case "rate" if tries == 1:

@@ -90,7 +90,7 @@ class CaptionRun:
             "key_variable": "CAPTION_KEY",
             "in_flight": IN_FLIGHT,
             "timeout_seconds": 2.0,
-            "patience_seconds": 60.0,
+            "patience_seconds": 600.0,  # in which a killed worker starts again, while the other waits
         }
         self.driver = Driver(
             folder,
@@ -117,16 +117,15 @@ class CaptionRun:
         wait_until(lambda: not find_workers())
         assert KEY not in "".join(printed)
 
-    def kill_worker_after(self, answers: int, process: "Popen[str]", points: random.Random) -> None:
-        """Kills one of the workers that ask the server, once that has answered so many times. The run goes on."""
-        target = len(self.server.answered) + answers
+    def kill_worker(self, process: "Popen[str]", answers: int, points: random.Random) -> None:
+        """Kills one of the workers that wait for the server, once that has given so many answers. The run goes on."""
         workers: list[psutil.Process] = []
 
-        def are_asking() -> bool:
+        def are_waiting() -> bool:
             workers[:] = find_asking(self.server)
-            return len(self.server.answered) >= target and len(workers) == WORKERS
+            return len(self.server.answered) >= answers and len(workers) == WORKERS
 
-        wait_until(lambda: process.poll() is not None or are_asking())
+        wait_until(lambda: process.poll() is not None or are_waiting())
         assert process.poll() is None, process.communicate()
         self.check_key_is_hidden()
         points.choice(workers).kill()
@@ -180,16 +179,21 @@ def test_ten_kills(tmp_path: Path, ray_folder: Path) -> None:
 def test_ten_kills_of_workers(tmp_path: Path, ray_folder: Path) -> None:
     """The command lives on: others do what the killed one had at work, and nothing that is committed is asked again."""
     points = random.Random(18)
+    allowed = [0]  # answers, of which the next kill is the last
     with (
-        running_server(choose=meet_faults, key=KEY, delay=0.05) as server,
+        running_server(
+            choose=meet_faults, key=KEY, holds=lambda server, _: len(server.answered) >= allowed[0]
+        ) as server,
         cluster_of(cpus=4, CAPTION_KEY=KEY, RAY_TMPDIR=str(ray_folder)) as address,
     ):
         run = CaptionRun(tmp_path, server, ray_folder, address)
         process = run.driver.start()
         seen: list[tuple[set[str], int]] = []
         for _ in range(KILLS):
-            run.kill_worker_after(points.randint(3, 30), process, points)
+            allowed[0] = len(server.answered) + points.randint(3, 30)
+            run.kill_worker(process, allowed[0], points)
             seen.append((run.find_committed(), len(server.asked)))
+        allowed[0] = 10 * IMAGES
         printed = process.communicate()
         assert process.returncode == 0, printed
         assert KEY not in "".join(printed)

@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from pipelines.annotate.chunk_admission import ChunkAdmission
+from pipelines.annotate.processes.admission import ChunkAdmission
 from tests.support.clock import Clock
 
 
@@ -53,7 +53,7 @@ def test_chunks_together_and_alone() -> None:
 
 def test_time_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("pipelines.annotate.chunk_admission.time", clock)
+    monkeypatch.setattr("pipelines.annotate.processes.admission.time", clock)
     admission = ChunkAdmission()
     clock.now += 7
     with admission.admit(is_alone=False):
