@@ -13,6 +13,7 @@ from curation.engines.captions.prompts import PromptTemplate
 from curation.engines.registry import ENGINES
 from curation.engines.stages import StageName, get_caption_name
 from pipelines.annotate.captions.prompts import list_inputs, load_prompt
+from pipelines.annotate.slices import QUEUED_CHUNKS
 from pipelines.cluster.capacity import (
     TOLERANCE,
     Node,
@@ -53,8 +54,8 @@ class Pool:
 
     @property
     def chunks_held(self) -> int:
-        """Returns the chunks that a worker holds: those that it works on, and as many that wait for it."""
-        return 2 * self.chunks_at_once
+        """Returns the chunks that a worker holds: those that it works on, and the next ones."""
+        return QUEUED_CHUNKS - 1 + self.chunks_at_once
 
 
 def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageName] = ()) -> list[Pool]:
