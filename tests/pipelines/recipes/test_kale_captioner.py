@@ -66,7 +66,7 @@ def write_training() -> None:
     tiny = yaml.safe_load((SHIPPED / "train/tiny.yaml").read_text())
     tiny["model"]["language"]["config"]["max_position_embeddings"] = POSITIONS
     tiny["model"]["tokenizer"] = str(SHIPPED / "train/tiny/tokenizer.json")
-    small = {"system_prompt": None, "sequence_length": POSITIONS, "repeats": {"captioner": None}}
+    small = {"system_prompt": None, "sequence_length": POSITIONS, "repeats": {"captioner": None}, "stop": 1_000_000}
     tiny |= {"steps": STEPS, "run": {"device": "cpu"}, "data": recipe["data"] | small}
     Path("captioner.yaml").write_text(yaml.safe_dump(tiny))
 
