@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.caption_scenes import DRAWN_BOXES, DRAWN_FILE, DRAWN_OCR, Scene, serve_captions, write_scenes
+from benchmarks.caption_scenes import DRAWN_BOXES, DRAWN_FILE, DRAWN_OCR, MODEL, Scene, serve_captions, write_scenes
 from benchmarks.tiny_training import load_tiny_recipe
 from curation.demo_detector.vocabulary import LABELS
 from curation.engines.captions.prompts import PromptTemplate, parse_prompt
@@ -90,7 +90,7 @@ def run_seed(
     seen, unseen = sets
     with serve_captions(seen, seed, ERROR_RATE) as url:
         run = {"settings": {"captions": {"base_url": url}}, "reuse": str(output / f"{SEEN}-annotated")}
-        endpoint = {"engine": "endpoint", "settings": {"model": "stand-in", "image_format": "png"}}
+        endpoint = {"engine": "endpoint", "settings": {"model": MODEL, "image_format": "png"}}
         rows = annotate_scenes(output, SEEN, folder / SEEN, {STAGE_1: endpoint}, run | {"workers": asked.workers})
     engines = {}
     for name, prompt in prompts.items():
