@@ -107,6 +107,8 @@ class Predictor:
 
     def _decode(self, shot: Shot, images: QuestionImages) -> DecodedShot:
         model = self._loaded.model
+        if model.options.vision is None and any(not isinstance(part, str) for part in shot.question):
+            raise UsageError("evaluate: this model has no vision tower and takes no images; give it texts alone")
         return DecodedShot(
             [
                 part

@@ -98,3 +98,14 @@ def test_runs_exports_and_checkpoints(loaded: LoadedModel, tmp_path: Path) -> No
         find_model_folder(str(tmp_path))
     save_pretrained(loaded.model, loaded.tokenizer, tmp_path / "model", prompts=loaded.prompts)
     assert find_model_folder(str(tmp_path)) == find_model_folder(str(tmp_path / "model")) == tmp_path / "model"
+
+
+def test_a_model_without_a_tower_takes_texts_alone(tmp_path: Path) -> None:
+    options = tiny.options(tiny.write_tokenizer(tmp_path), vision=None)
+    loaded = LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions())
+    held = predictor(loaded)
+    (row,) = held.predict([Question("1", "What?", (), ("B",), ("a cat", "a dog"))], 0, batch_size=1)
+    assert isinstance(row, Prediction)
+    assert (row.prompt_tokens, row.error) == (len("What?"), "")
+    with pytest.raises(UsageError, match=r"^evaluate: this model has no vision tower and takes no images; give it"):
+        held.build_prompt(question("2"), 0)
