@@ -168,9 +168,10 @@ class VisionTower(Tower):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         if has_class_token:
-            return hidden[:, 1:]
-        features: Tensor = self.model.post_layernorm(hidden) if self.feature_layer == -1 else hidden
-        return features
+            hidden = hidden[:, 1:]
+        elif self.feature_layer == -1:
+            hidden = self.model.post_layernorm(hidden)
+        return hidden
 
     def _normalize(self, tiles: Tensor) -> Tensor:
         """Returns the pixels as the tower was trained on them, in its precision."""
@@ -187,12 +188,13 @@ class VisionTower(Tower):
         if self.image_size == self.model.config.image_size:
             own: Tensor = embeddings(pixels)
             return own
-        cells, table = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2), embeddings.position_embedding
+        cells: Tensor = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        table: Tensor = embeddings.position_embedding.weight
         first = int(self.family.has_class_token)
-        places = interpolate_positions(table.weight[first:], self.image_size // self.patch_size)
+        places = interpolate_positions(table[first:], self.image_size // self.patch_size)
         if not first:
             return cells + places
-        start = (embeddings.class_embedding + table.weight[0]).expand(len(cells), 1, -1)
+        start = (embeddings.class_embedding + table[0]).expand(len(cells), 1, -1)
         return torch.cat((start, cells + places), dim=1)
 
 
