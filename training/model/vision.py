@@ -13,8 +13,6 @@ from training.model.towers.families import FAMILIES, SIGLIP, WEIGHTS, TowerFamil
 from training.model.towers.positions import interpolate_positions
 from training.model.towers.tower import Tower
 
-_CONSTANT_BUFFERS = (".position_ids",)  # saved by older transformers; they hold only constants
-
 
 class VisionTower(Tower):
     """Returns the features after a layer of the encoder, without the class token.
@@ -97,11 +95,7 @@ class VisionTower(Tower):
             output_loading_info=True,
         )
         absent = sorted(loaded["missing_keys"])  # transformers initialises them at random
-        surplus = sorted(
-            key
-            for key in loaded["unexpected_keys"]
-            if not key.startswith(family.unused_prefixes) and not key.endswith(_CONSTANT_BUFFERS)
-        )
+        surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(family.unused_prefixes))
         for keys, verb in ((absent, "lacks"), (surplus, "has")):
             if keys:
                 what = "tensors that the tower needs" if verb == "lacks" else "tensors that no tower has"
