@@ -115,7 +115,7 @@ def test_any_cut_of_a_json_list_holds_all_rows(tmp_path: Path, samples: int) -> 
     ]
     for each in cut:
         with path.open("rb") as file:
-            found = next(json_list.read_entries(file, each.list_offset, each.start))
+            found = next(json_list.read_entries(file, each.item_offset, each.start))
         assert found["id"] == each.start
 
 
