@@ -1,6 +1,7 @@
 """`shardloom recipe`: what a recipe may say, and what one says."""
 
 import importlib
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -125,16 +126,17 @@ def find_named_files(value: Any, folder: Path) -> list[Path]:
 def copy_shipped(path: Path, target: Path) -> list[Path]:
     """Copies a recipe, its bases and the files that they name. Returns the new files.
 
-    All are in the recipe's folder or below it. Recipes of one folder share such files: one that already exists is kept,
-    as it may have been changed. Raises `UsageError` if the recipe itself exists.
+    The copies have the same places among one another. Recipes share such files: one that already exists is kept, as it
+    may have been changed. Raises `UsageError` if the recipe itself exists.
     """
-    if (target / path.name).exists():
-        raise UsageError(f"{target / path.name} already exists: remove it, or pass another --output")
     layers = read_layers(str(path))
+    top = os.path.commonpath([Path(layer.path).parent for layer in layers])
+    if (own := target / path.relative_to(top)).exists():
+        raise UsageError(f"{own} already exists: remove it, or pass another --output")
     bases = [Path(layer.path) for layer in layers[-2::-1]]
     named = {file for layer in layers for file in find_named_files(layer.values, Path(layer.path).parent)}
-    sources = [file for file in (path, *bases, *sorted(named)) if not (target / file.relative_to(path.parent)).exists()]
-    copies = [target / source.relative_to(path.parent) for source in sources]
+    sources = [file for file in (path, *bases, *sorted(named)) if not (target / file.relative_to(top)).exists()]
+    copies = [target / source.relative_to(top) for source in sources]
     try:
         for source, copy in zip(sources, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)

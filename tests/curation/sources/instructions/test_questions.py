@@ -15,121 +15,21 @@ from curation.sources.formats.question_answer import OPTION_LETTER, SHORT_ANSWER
 from schemas.errors import UsageError
 from schemas.records.document import ParsedDocument
 from schemas.records.quarantine import Rejected
-
-TEXTVQA = {
-    "question": "what is the brand of this camera?",
-    "image_id": "0000599864fd15b3",
-    "image_classes": ["Belt", "Camera"],
-    "flickr_original_url": "https://farm2.staticflickr.com/4/5_o.jpg",
-    "flickr_300k_url": "https://c1.staticflickr.com/4/5_z.jpg",
-    "image_width": 1024,
-    "image_height": 664,
-    "answers": ["nous les gosses", "dakota", "clos culombu", "dakota digital", *["Dakota"] * 5, "dakota  "],
-    "question_tokens": ["what", "is", "the", "brand"],
-    "question_id": 0,
-    "set_name": "train",
-}
-OCR_VQA = {
-    "imageURL": "http://ecx.images-amazon.com/images/I/61Y5cOdHJbL.jpg",
-    "questions": ["Who wrote this book?", "Is this a games related book?"],
-    "answers": ["Sandra Boynton", "No"],
-    "title": "Mom's Family Wall Calendar 2016",
-    "authorName": "Sandra Boynton",
-    "genre": "Calendars",
-    "split": 1,
-}
-A_OKVQA = {
-    "split": "train",
-    "image_id": 299207,
-    "question_id": "22MexNkBPpdZGX6sxbxVBH",
-    "question": "What is the man by the bags awaiting?",
-    "choices": ["skateboarder", "train", "delivery", "cab"],
-    "correct_choice_idx": 3,
-    "direct_answers": ["ride", "ride", "bus", "taxi", "travelling", "traffic", "taxi", "cab", "cab", "his ride"],
-    "difficult_direct_answer": False,
-    "rationales": ["A train would not be on the street."] * 3,
-}
-GQA = {
-    "semantic": [{"operation": "select", "dependencies": [], "argument": "sky (2486325)"}],
-    "entailed": ["02930160"],
-    "equivalent": ["02930152"],
-    "question": "Is the sky dark?",
-    "imageId": "2354786",
-    "isBalanced": True,
-    "groups": {"global": None, "local": "06-sky_dark"},
-    "answer": "yes",
-    "semanticStr": "select: sky (2486325)->verify color: dark [0]",
-    "annotations": {"answer": {}, "question": {"2": "2486325"}, "fullAnswer": {}},
-    "types": {"detailed": "verifyAttr", "semantic": "attr", "structural": "verify"},
-    "fullAnswer": "Yes, the sky is dark.",
-}
-DOCVQA = {
-    "questionId": 337,
-    "question": "what is the date mentioned in this letter?",
-    "question_types": ["handwritten", "form"],
-    "image": "documents/xnbl0037_1.png",
-    "docId": 279,
-    "ucsf_document_id": "xnbl0037",
-    "ucsf_document_page_no": "1",
-    "answers": ["1/8/93", "1/8/93.", "1/8/93"],
-    "data_split": "train",
-}
-CHARTQA = {"imgname": "two_col_103562.png", "query": "Is the value of “Étude” bigger?", "label": "Yes"}
-DVQA = {
-    "question": "What is the label of the second bar from the left?",
-    "question_type": "data",
-    "template_id": "data",
-    "answer": "closet",
-    "image": "bar_train_00000001.png",
-    "bbox_answer": [78.5, 383, 36, 18.25],
-    "question_id": 7,
-}
-AI2D = {
-    "imageName": "0.png",
-    "questions": {
-        "What is A in the diagram?": {
-            "abcLabel": True,
-            "answerTexts": ["ears", "nose", "mouth", "face"],
-            "correctAnswer": 3,
-            "questionId": "0.png-0",
-        },
-        "Which part hears?": {
-            "abcLabel": False,
-            "answerTexts": ["ears", "nose"],
-            "correctAnswer": 0,
-            "questionId": "0.png-1",
-        },
-        "What is B in the diagram?": {
-            "abcLabel": True,
-            "answerTexts": ["face", "mouth", "nose", "ears"],
-            "correctAnswer": 3,
-            "questionId": "0.png-2",
-        },
-    },
-}
-CLEVR = {
-    "image_index": 0,
-    "program": [{"inputs": [], "function": "scene", "value_inputs": []}],
-    "question_index": 12,
-    "image_filename": "CLEVR_train_000000.png",
-    "question_family_index": 2,
-    "split": "train",
-    "answer": "yes",
-    "question": "Are there more big green things than large purple shiny cubes?",
-}
-SCIENCE_QA = {
-    "question": "Which of these states is farthest north?",
-    "choices": ["West Virginia", "Louisiana", "Arizona"],
-    "answer": 0,
-    "hint": "",
-    "image": "image.png",
-    "task": "closed choice",
-    "grade": "grade2",
-    "subject": "social science",
-    "lecture": "Maps have four cardinal directions.",
-    "solution": "To find the answer, look at the compass rose.",
-    "split": "train",
-}
+from tests.pipelines.support.questions import (
+    A_OKVQA,
+    AI2D,
+    DOCVQA,
+    DVQA,
+    GQA,
+    OCR_VQA,
+    OPEN_ORCA,
+    ORCA_MATH,
+    ROWS,
+    SCIENCE_QA,
+    SHAREGPT4V,
+    TEXTVQA,
+    file_of,
+)
 
 
 def read(name: str, item: Any) -> ParsedDocument:
@@ -144,34 +44,10 @@ def items(name: str, content: Any) -> list[Any]:
     return list(found(io.BytesIO(json.dumps(content, ensure_ascii=False).encode())))
 
 
-def file_of(name: str, *rows: dict[str, Any]) -> Any:
-    """The content of a published file with these rows."""
-    if name in ("textvqa", "docvqa"):
-        return {"dataset_name": name, "dataset_version": "0.5.1", "data": list(rows), "dataset_split": "train"}
-    if name == "clevr":
-        return {"info": {"split": "train", "license": "CC"}, "questions": list(rows)}
-    if name in ("ocr-vqa", "gqa", "science-qa"):
-        return {str(number): row for number, row in enumerate(rows, 1)}
-    return rows[0] if name == "ai2d" else list(rows)
-
-
 def one_of(name: str, row: dict[str, Any]) -> ParsedDocument:
     (item,) = items(name, file_of(name, row))
     return read(name, item)
 
-
-ROWS: dict[str, dict[str, Any]] = {
-    "textvqa": TEXTVQA,
-    "ocr-vqa": OCR_VQA,
-    "a-okvqa": A_OKVQA,
-    "gqa": GQA,
-    "docvqa": DOCVQA,
-    "chartqa": CHARTQA,
-    "dvqa": DVQA,
-    "ai2d": AI2D,
-    "clevr": CLEVR,
-    "science-qa": SCIENCE_QA,
-}
 
 EXPECTED = {
     "textvqa": ("0", ["0000599864fd15b3.jpg"], [f"what is the brand of this camera?\n{SHORT_ANSWER}", "Dakota"]),
@@ -433,7 +309,7 @@ def test_files_of_another_layout_are_refused(name: str, content: Any, fault: str
 
 
 def test_open_orca() -> None:
-    row = {"id": "flan.564327", "system_prompt": "You are an AI.", "question": "Why?\n", "response": " Because. ☃"}
+    row = OPEN_ORCA | {"question": "Why?\n", "response": " Because. ☃"}
     parsed = read("open-orca", row)
     assert (parsed.uid, parsed.parts) == ("flan.564327", ("You are an AI.", "Why?", "Because. ☃"))
     assert parsed.roles == ("system", "user", "assistant")
@@ -444,33 +320,25 @@ def test_open_orca() -> None:
 
 
 def test_orca_math() -> None:
-    parsed = read("orca-math", {"question": "2 + 2?", "answer": "4"})
-    assert (parsed.uid, parsed.parts, parsed.roles) == (None, ("2 + 2?", "4"), ("user", "assistant"))
+    parsed = read("orca-math", ORCA_MATH)
+    assert (parsed.uid, parsed.parts, parsed.roles) == (None, ("What is 2 + 2?", "It is 4."), ("user", "assistant"))
     with pytest.raises(Rejected, match=r"^malformed_row: there is no answer$"):
-        read("orca-math", {"question": "2 + 2?", "answer": " "})
-
-
-def caption(**changes: Any) -> dict[str, Any]:
-    turns = [
-        {"from": "human", "value": "What do you see happening in this image?\n<image>"},
-        {"from": "gpt", "value": "In the heart of the image, a snowman ☃ stands."},
-    ]
-    return {"id": "000000000009", "image": "coco/train2017/000000000009.jpg", "conversations": turns} | changes
+        read("orca-math", ORCA_MATH | {"answer": " "})
 
 
 def test_sharegpt4v() -> None:
-    (item,) = items("sharegpt4v", [caption()])
+    (item,) = items("sharegpt4v", [SHAREGPT4V])
     parsed = read("sharegpt4v", item)
     assert [image.source for image in parsed.images] == ["coco/train2017/000000000009.jpg"]
     assert parsed.parts[-1] == "In the heart of the image, a snowman ☃ stands."
     turns = [{"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello."}]
     for row, fault in (
-        (caption(image=None, conversations=turns), "missing_image: there is no image"),
+        (SHAREGPT4V | {"image": None, "conversations": turns}, "missing_image: there is no image"),
         (
-            caption(conversations=caption()["conversations"] + turns),
+            SHAREGPT4V | {"conversations": [*SHAREGPT4V["conversations"], *turns]},
             "malformed_row: 1 images and 2 answers, where a caption has one each: is it of `llava`?",
         ),
-        (caption(conversations=[]), "malformed_row: nobody answers"),
+        (SHAREGPT4V | {"conversations": []}, "malformed_row: nobody answers"),
     ):
         with pytest.raises(Rejected) as error:
             read("sharegpt4v", row)

@@ -1,0 +1,93 @@
+"""The scripts beside the recipes of Xmodel-VLM: a unigram tokenizer, and a language model for transformers."""
+
+import importlib.util
+import json
+from itertools import cycle, islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
+
+from tests.conftest import REPOSITORY
+from tests.pipelines.support.published import take_in
+from tests.training.support import tiny
+from training.model.config import ModelOptions
+from training.model.pretrained import build_model, save_pretrained
+from training.model.tokens import load_tokenizer
+
+FOLDER = REPOSITORY / "recipes/train/xmodel_vlm"
+TEXTS = [f"The {thing} number {number} is {colour}." for number in range(40) for thing in ("cat", "boat", "house")
+         for colour in ("red", "green", "blue")]  # fmt: skip
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer made of a set by the command."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    (folder / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    take_in("text", str(folder / "a.jsonl"), folder / "set")
+    load("make_tokenizer").main(str(folder / "set"), str(folder / "tokenizer.json"), "400")
+    return folder
+
+
+def test_a_unigram_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    assert json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "Unigram"
+    assert 259 < tokenizer.get_vocab_size() <= 400
+    assert [tokenizer.token_to_id(name) for name in ("<unk>", "<s>", "</s>", "<0x00>", "<0xFF>")] == [0, 1, 2, 3, 258]
+    pieces = tokenizer.encode("The red cat is number 7.").tokens
+    assert len(pieces) < 12, "words, not bytes"
+    for text in (TEXTS[7], "ﬁne", "☃ ein Mädchen\n", "<s> is text", "<0x41>"):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert 0 not in ids, "nothing is unknown"
+        assert tokenizer.decode(ids, skip_special_tokens=False) == tokenizer.normalizer.normalize_str(text)
+
+
+def test_the_trainer_takes_it(folder: Path) -> None:
+    tokenizer = load_tokenizer(ModelOptions.model_validate(tiny.options(folder / "tokenizer.json").model_dump()))
+    assert tokenizer.find_name(tokenizer.special.end) == "</s>"
+    assert tokenizer.bos == 1
+    assert tokenizer.adds_bos
+    assert tokenizer.decode(tokenizer.encode("The boat is ☃.")) == "The boat is ☃."
+    assert tokenizer.base_vocabulary_size <= 401
+
+
+def test_texts_come_from_each_shard_in_turn(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": f"t{number}"}) + "\n" for number in range(5)))
+    take_in("text", str(tmp_path / "a.jsonl"), tmp_path / "set", samples_per_shard=2)
+    assert list(load("make_tokenizer").read_texts(tmp_path / "set")) == ["t0", "t2", "t4", "t1", "t3"]
+    found = [*islice(cycle(load("make_tokenizer").read_texts(tmp_path / "none")), 1)]
+    assert found == []
+
+
+def test_the_language_model_of_an_export_is_one_of_transformers(tmp_path: Path) -> None:
+    files = tiny.write_tokenizer(tmp_path / "tokenizer")
+    options = tiny.options(files)
+    model = build_model(options)
+    save_pretrained(model, load_tokenizer(options), tmp_path / "model")
+    load("extract_language_model").main(str(tmp_path / "model"), str(tmp_path / "language"))
+    alone = AutoModelForCausalLM.from_pretrained(tmp_path / "language")
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad():
+        expected = model.language.lm(input_ids=ids).logits
+        assert torch.equal(alone(input_ids=ids).logits, expected)
+    again = options.model_copy(update={"language": options.language.model_copy(
+        update={"pretrained": str(tmp_path / "language"), "config": {}})})  # fmt: skip
+    assert load_tokenizer(again.model_copy(update={"tokenizer": None})).vocabulary_size == (
+        load_tokenizer(options).vocabulary_size
+    )
+    assert torch.equal(build_model(again).language.lm(input_ids=ids).logits, expected)
+    with pytest.raises(SystemExit, match=r"^error: \S+ exists: remove it, or name another folder$"):
+        load("extract_language_model").main(str(tmp_path / "model"), str(tmp_path / "language"))
