@@ -1,5 +1,5 @@
-"""The recipes of the papers' tables and figures: what each run is, that it differs from its base in what its place names
-and in nothing else, and that it can be trained, as far as configurations without weights tell.
+"""The recipes of the papers' tables and figures: what each run is, that it differs from its base in what its place
+names and in nothing else, and that it can be trained, as far as configurations without weights tell.
 """
 
 import json
