@@ -51,20 +51,12 @@ CONFIGURATIONS: dict[str, Configuration] = {
 }
 """By name, as the config.json of each describes it."""
 
-XMODEL_LM = causal("llama", 32000, 2048, 5632, 24, 32, 4, 4096)
-"""What `recipes/train/xmodel_vlm/extract_language_model.py` writes of the model of `language.yaml`."""
-
 
 def write_hub(cache: Path) -> None:
     """Writes a cache of the hub with a configuration and a tokenizer for each model."""
     for name, configuration in CONFIGURATIONS.items():
         folder = cache / f"models--{name.replace('/', '--')}"
-        write_model(folder / "snapshots/1", configuration)
+        files = tiny.write_tokenizer(folder / "snapshots/1")
+        (files / "config.json").write_text(json.dumps(configuration))
         (folder / "refs").mkdir()
         (folder / "refs/main").write_text("1")
-
-
-def write_model(folder: Path, configuration: Configuration) -> None:
-    """Writes a folder with a configuration and a tokenizer."""
-    tiny.write_tokenizer(folder)
-    (folder / "config.json").write_text(json.dumps(configuration))

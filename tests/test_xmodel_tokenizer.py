@@ -1,4 +1,4 @@
-"""The scripts beside the recipes of Xmodel-VLM: a unigram tokenizer, and a language model for transformers."""
+"""The script beside the recipes of Xmodel-VLM makes a unigram tokenizer that the trainer takes."""
 
 import importlib.util
 import json
@@ -7,15 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
 
 from tests.conftest import REPOSITORY
 from tests.pipelines.support.published import take_in
 from tests.training.support import tiny
 from training.model.config import ModelOptions
-from training.model.pretrained import build_model, save_pretrained
 from training.model.tokens import load_tokenizer
 
 FOLDER = REPOSITORY / "recipes/train/xmodel_vlm"
@@ -70,24 +67,3 @@ def test_texts_come_from_each_shard_in_turn(tmp_path: Path) -> None:
     assert list(load("make_tokenizer").read_texts(tmp_path / "set")) == ["t0", "t2", "t4", "t1", "t3"]
     found = [*islice(cycle(load("make_tokenizer").read_texts(tmp_path / "none")), 1)]
     assert found == []
-
-
-def test_the_language_model_of_an_export_is_one_of_transformers(tmp_path: Path) -> None:
-    files = tiny.write_tokenizer(tmp_path / "tokenizer")
-    options = tiny.options(files)
-    model = build_model(options)
-    save_pretrained(model, load_tokenizer(options), tmp_path / "model")
-    load("extract_language_model").main(str(tmp_path / "model"), str(tmp_path / "language"))
-    alone = AutoModelForCausalLM.from_pretrained(tmp_path / "language")
-    ids = torch.tensor([[1, 2, 3]])
-    with torch.no_grad():
-        expected = model.language.lm(input_ids=ids).logits
-        assert torch.equal(alone(input_ids=ids).logits, expected)
-    again = options.model_copy(update={"language": options.language.model_copy(
-        update={"pretrained": str(tmp_path / "language"), "config": {}})})  # fmt: skip
-    assert load_tokenizer(again.model_copy(update={"tokenizer": None})).vocabulary_size == (
-        load_tokenizer(options).vocabulary_size
-    )
-    assert torch.equal(build_model(again).language.lm(input_ids=ids).logits, expected)
-    with pytest.raises(SystemExit, match=r"^error: \S+ exists: remove it, or name another folder$"):
-        load("extract_language_model").main(str(tmp_path / "model"), str(tmp_path / "language"))
