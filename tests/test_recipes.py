@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from fnmatch import fnmatch
 from itertools import takewhile
@@ -19,6 +20,8 @@ from huggingface_hub import constants
 from typer.main import get_command
 
 from pipelines.cli.app import app
+from pipelines.mix.run import preview_mixture
+from pipelines.recipes.mix import MixRecipe
 from schemas.output_set.recipe_layers import merge_layers, read_layers
 from tests.conftest import REPOSITORY, jpeg
 from tests.pipelines.support import questions
@@ -182,6 +185,26 @@ def test_mixtures(name: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -
             drawn = {row["source"]: row["counts"]["samples"] for row in json.loads(told)["sources"]}
             assert drawn.keys() == MERGED[name]["sources"].keys()
             assert sum(drawn.values()) > 0
+
+
+def test_the_shares_of_fine_tuning_are_exact(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By set and by domain, of 400 conversations: the smallest number of which every share is whole."""
+    monkeypatch.chdir(workplace)
+    asked = {key: value for key, value in MERGED["blip3_sft"].items() if key not in ("kind", "repeats", "stop")}
+    recipe = MixRecipe(**asked, repeats=dict.fromkeys(asked["sources"], None), stop=400)
+    told = preview_mixture(recipe)["sources"]
+    assert {row["source"]: row["counts"]["samples"] for row in told} == {
+        **{"llava": 60, "sharegpt4v": 40},
+        **{"textvqa": 12, "ocr_vqa": 32, "a_okvqa": 8, "gqa": 48},
+        **{"docvqa": 20, "chartqa": 20, "dvqa": 56, "ai2d": 4},
+        **{"clevr": 30, "science_qa": 10, "open_orca": 40, "orca_math": 20},
+    }
+    domains: Counter[str] = Counter()
+    for row in told:
+        domains[row["group"]] += row["counts"]["samples"]
+    assert domains == {
+        **{"conversation": 60, "captions": 40, "questions": 100, "documents": 100, "science": 40, "text": 60},
+    }
 
 
 PARAMETERS = {
