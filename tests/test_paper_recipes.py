@@ -50,7 +50,16 @@ DIFFERENCES = {  # from the base that the file names: the first that fits
     "train/mm1/table1_dfn_*": ("model.vision.pretrained",),
     "train/mm1/mm1_3b": ("model.language.pretrained", "model.vision.pretrained"),
     "train/mm1/mm1_*": ("model.language.pretrained",),
-    "train/mm1/sft_3b": ("data.*", "global_batch_size", "init_*", "model.*", "optimizer.*", "schedule.*", "steps"),
+    "train/mm1/sft_3b": (
+        "data.*",
+        "epochs",
+        "global_batch_size",
+        "init_*",
+        "model.*",
+        "optimizer.*",
+        "schedule.*",
+        "steps",
+    ),
     "train/mm1/sft_*": ("model.language.pretrained", "init_from"),
     "train/xmodel_vlm/stage1": (
         "data.*",
