@@ -63,8 +63,10 @@ def build_conversation(
         if exchange.image is not None:
             asked.insert(0, len(images))
             images.append(exchange.image)
-        parts += [*asked, exchange.answer]
-        roles += [*["user"] * len(asked), "assistant"]  # type: ignore[list-item]
+        parts += asked
+        roles += ["user"] * len(asked)
+        parts.append(exchange.answer)
+        roles.append("assistant")
     return ParsedDocument(to_uid(uid) or None, None, tuple(parts), tuple(images), dump_metadata(metadata), tuple(roles))
 
 

@@ -48,7 +48,7 @@ def read(item: Any) -> ParsedDocument:
     ordered = sorted(questions.items(), key=lambda question: _has_letters(question[1]))  # stable: one picture at a time
     for text, about in ordered:
         path = f"abc_images/{name}" if _has_letters(about) else f"images/{name}"
-        chosen = read_choice(read_question(text), *(about.get(field) for field in _NAMES), _NAMES)
+        chosen = read_choice(read_question(text), about.get(_NAMES[0]), about.get(_NAMES[1]), _NAMES)
         image = None if path == shown else read_image_name(path, "imageName")
         exchanges.append(Exchange(chosen.question, chosen.answer, image))
         shown = path
