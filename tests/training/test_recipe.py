@@ -116,7 +116,7 @@ def test_a_stored_recipe_holds_no_secret_and_its_run_resumes(path: str) -> None:
 
 def test_a_recipe_over_a_base_is_the_whole_one(path: str, tmp_path: Path) -> None:
     """In what is stored, and so for a run that one of them began and the other resumes."""
-    above = {"base": "recipe.yaml", "steps": 7, "optimizer": {"lr": {"language": 0}}, "data": {"repeats": {"texts": 2}}}
+    above = {"base": "asked.yaml", "steps": 7, "optimizer": {"lr": {"language": 0}}, "data": {"repeats": {"texts": 2}}}
     (tmp_path / "above.yaml").write_text(yaml.safe_dump(above | {"without": ["data.sources.pictures"]}))
     changes = ["steps=7", "optimizer.lr.language=0", "data.repeats={texts: 2}"]
     flat = load_train_recipe(path, [*changes, "data.sources={texts: nowhere}", "data.weights={texts: 1}"])
@@ -127,9 +127,7 @@ def test_a_recipe_over_a_base_is_the_whole_one(path: str, tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"above\.yaml: data\.weights: there is no source 'pictures'; sources: texts$"):
         load_train_recipe(str(tmp_path / "above.yaml"))
     with pytest.raises(UsageError, match=r"above\.yaml: unknown key base$"):
-        load_train_recipe(
-            path.replace("recipe.yaml", "above.yaml"), [*changes, "data.weights={texts: 1}", "base=x.yaml"]
-        )
+        load_train_recipe(str(tmp_path / "above.yaml"), [*changes, "data.weights={texts: 1}", "base=x.yaml"])
 
 
 def test_output(tokenizer: Path) -> None:
