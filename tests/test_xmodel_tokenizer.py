@@ -16,8 +16,7 @@ from training.model.config import ModelOptions
 from training.model.tokens import load_tokenizer
 
 FOLDER = REPOSITORY / "recipes/train/xmodel_vlm"
-TEXTS = [f"The {thing} number {number} is {colour}." for number in range(40) for thing in ("cat", "boat", "house")
-         for colour in ("red", "green", "blue")]  # fmt: skip
+TEXTS = [line for page in sorted((REPOSITORY / "docs").glob("*.md")) for line in page.read_text().splitlines() if line]
 
 
 def load(name: str) -> ModuleType:
@@ -35,17 +34,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tokenizer")
     (folder / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
     take_in("text", str(folder / "a.jsonl"), folder / "set")
-    load("make_tokenizer").main(str(folder / "set"), str(folder / "tokenizer.json"), "400")
+    load("make_tokenizer").main(str(folder / "set"), str(folder / "tokenizer.json"), "1000")
     return folder
 
 
 def test_a_unigram_tokenizer(folder: Path) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     assert json.loads((folder / "tokenizer.json").read_text())["model"]["type"] == "Unigram"
-    assert 259 < tokenizer.get_vocab_size() <= 400
+    assert tokenizer.get_vocab_size() == 1000
     assert [tokenizer.token_to_id(name) for name in ("<unk>", "<s>", "</s>", "<0x00>", "<0xFF>")] == [0, 1, 2, 3, 258]
-    pieces = tokenizer.encode("The red cat is number 7.").tokens
-    assert len(pieces) < 12, "words, not bytes"
+    assert tokenizer.encode("the images of a recipe").tokens == ["▁the", "▁images", "▁of", "▁a", "▁recipe"]
     for text in (TEXTS[7], "ﬁne", "☃ ein Mädchen\n", "<s> is text", "<0x41>"):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         assert 0 not in ids, "nothing is unknown"
@@ -58,7 +56,7 @@ def test_the_trainer_takes_it(folder: Path) -> None:
     assert tokenizer.bos == 1
     assert tokenizer.adds_bos
     assert tokenizer.decode(tokenizer.encode("The boat is ☃.")) == "The boat is ☃."
-    assert tokenizer.base_vocabulary_size <= 401
+    assert tokenizer.base_vocabulary_size == 1001  # with a pad
 
 
 def test_texts_come_from_each_shard_in_turn(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def copy(
     shipped = find_shipped()
     if name is None:
         for known, path in shipped.items():
-            print_result(f"{known:40}{first_comment(path)}")
+            print_result(f"{known:44}{first_comment(path)}")
         return
     wanted = name.removesuffix(".yaml")
     if wanted not in shipped:

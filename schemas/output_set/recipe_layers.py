@@ -101,7 +101,7 @@ def _remove_key(values: Mapping[str, Any], name: str, path: str) -> dict[str, An
 def _share_kinds(layers: list[RecipeLayer]) -> list[RecipeLayer]:
     """Returns the layers, each with the `_SHARED` keys of the one below. Raises `UsageError` where the kinds differ."""
     shared: dict[str, Any] = {}
-    found = []
+    found: list[RecipeLayer] = []
     for layer in layers:
         kind, below = layer.values.get("kind"), shared.get("kind")
         if None not in (kind, below) and kind != below:

@@ -99,18 +99,20 @@ def read_answer(value: Any, name: str = "answer") -> str:
 def select_answer(values: Any, name: str = "answers") -> str:
     """Returns the most frequent of several people's answers, the first of those that are equally frequent.
 
-    Answers that differ only in case or white space count as one. Empty ones do not count. Raises `Rejected` if none is
-    left.
+    Answers that differ only in case or white space count as one, of which the most frequent spelling is returned. Empty
+    ones do not count. Raises `Rejected` if none is left.
     """
     texts = [
         (read_training_text(value, f"{name}[{number}]") or "").strip()
         for number, value in enumerate(read_optional_list(values, name))
     ]
-    counts = Counter(" ".join(text.casefold().split()) for text in texts if text)
-    if not counts:
+    spellings: dict[str, Counter[str]] = {}
+    for text in filter(None, texts):
+        spellings.setdefault(" ".join(text.casefold().split()), Counter())[text] += 1
+    if not spellings:
         raise malformed_row_error(f"there is no answer: {name} is empty")
-    best = max(counts.values())  # not `most_common`: the first text of its kind is returned, with its own case
-    return next(text for text in texts if text and counts[" ".join(text.casefold().split())] == best)
+    chosen = max(spellings.values(), key=Counter.total)  # the first of equals, as `most_common` below
+    return chosen.most_common(1)[0][0]
 
 
 def read_choice(question: str, choices: Any, correct: Any, names: tuple[str, str]) -> Exchange:

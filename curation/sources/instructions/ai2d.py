@@ -41,6 +41,7 @@ def read(item: Any) -> ParsedDocument:
     """Returns the conversation about one diagram. Raises `Rejected`."""
     row = read_object(item)
     name, questions = read_image_name(row.get("imageName"), "imageName").source, row.get("questions")
+    assert isinstance(name, str)  # as of every name
     if not isinstance(questions, Mapping) or not questions:
         raise malformed_row_error("there is no question")
     exchanges: list[Exchange] = []

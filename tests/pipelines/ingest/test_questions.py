@@ -1,13 +1,16 @@
 """Sets of questions: every row becomes a conversation or is quarantined, however a file is cut into units."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from curation.sources import SOURCES
+from curation.sources.formats.question_answer import SHORT_ANSWER
 from pipelines.inputs.source_files import cut_file
+from schemas.records.document_storage import from_row
 from tests.pipelines.support.published import take_in
 from tests.pipelines.support.questions import OTHERS, ROWS, file_of, make_rows, write_set
 from tests.pipelines.support.sets import rows
@@ -22,11 +25,14 @@ def test_every_set_is_taken_in_whole(source: str, tmp_path: Path) -> None:
     images = str(tmp_path / "images") if source not in ("open-orca", "orca-math") else None
     done = take_in(source, str(path), tmp_path / "out", images, format="parquet", samples_per_shard=3)
     assert (done.rows_in, done.rows_out) == (7, 7)
-    found = rows(tmp_path / "out")
-    questions = [part["text"] for row in found for part in row["parts"] if part["role"] == "user" and part["text"]]
+    found = [from_row(row) for row in rows(tmp_path / "out")]
+    asked = [
+        part for document in found for part in document.parts if isinstance(part, str) and re.search(r"\(\d\)", part)
+    ]
     if source not in ("ocr-vqa", "ai2d", "sharegpt4v"):
-        assert [f"({number})" in asked for number, asked in enumerate(questions)] == [True] * 7
-    assert {row["source"] for row in found} == {source}
+        assert [f"({number})" in text for number, text in enumerate(asked)] == [True] * 7
+    assert {document.source for document in found} == {source}
+    assert {len(document.images) for document in found} == {2 if source == "ai2d" else int(images is not None)}
 
 
 @pytest.mark.parametrize("source", ["gqa", "textvqa", "dvqa", "clevr", "science-qa"])
@@ -73,7 +79,8 @@ def test_odd_rows_are_quarantined_with_a_reason(tmp_path: Path) -> None:
         ("4", "malformed_row"),
         ("6", "decode_error"),
     ]
-    assert [row["parts"][1]["text"].partition("\n")[0] for row in rows(tmp_path / "out")][2] == "Wer ist “größer”? ☃"
+    found = [from_row(row).parts[1] for row in rows(tmp_path / "out")]
+    assert found[2] == f"Wer ist “größer”? ☃\n{SHORT_ANSWER}"
 
 
 def test_rows_to_evaluate_with_are_quarantined(tmp_path: Path) -> None:

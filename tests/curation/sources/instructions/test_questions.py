@@ -41,7 +41,7 @@ def read(name: str, item: Any) -> ParsedDocument:
 def items(name: str, content: Any) -> list[Any]:
     found = SOURCES.find(name).items
     assert found is not None
-    return list(found(io.BytesIO(json.dumps(content, ensure_ascii=False).encode())))
+    return list(found(io.BytesIO(json.dumps(content).encode())))
 
 
 def one_of(name: str, row: dict[str, Any]) -> ParsedDocument:
@@ -222,7 +222,7 @@ def test_odd_rows_are_left_out_and_no_other(name: str, changes: dict[str, Any], 
     odd = changes if {"questions", "imageName"} <= changes.keys() else ROWS[name] | changes
     rows = [ROWS[name], odd, ROWS[name]] if name != "ai2d" else [odd]
     content = file_of(name, *rows)
-    found = items(name, content) if "\ud83d" not in str(odd) else list(content.values())
+    found = items(name, content)
     assert len(found) == len(rows)
     with pytest.raises(Rejected) as error:
         read(name, found[len(rows) // 2])
