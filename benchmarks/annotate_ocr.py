@@ -1,16 +1,18 @@
 """Measures the pipeline's efficiency: its images/s over those of as many bare engines at once as it has workers.
 
-    python benchmarks/annotate_ocr.py [--images 480] [--workers 2] [--chunk 16]
+    python benchmarks/annotate_ocr.py [--images 480] [--workers 2] [--chunk SAMPLES] [--pairs 1]
 
 A bare engine is a loop in a process of its own over the same files, which only decodes and reads. As many run at once
 as the pipeline has workers, because cores share their caches. They run before and after the pipeline, and the mean of
-both counts, so that a drifting machine does not decide. Start-up is excluded on
-both sides: loading the engine there, starting Ray and the engines here; the pipeline's time runs from the start of the
-first chunk to the end of the last. A `multiprocessing` Pool over the same files is measured in the same run.
+both counts, so that a drifting machine does not decide. Start-up is excluded on both sides: loading the engine there,
+starting Ray and the engines here; the pipeline's time runs from the start of the first chunk to the end of the last.
+A `multiprocessing` Pool over the same files is measured in the same run. With `--pairs` all of this is repeated, and
+the medians of the ratios count.
 """
 
 import argparse
 import multiprocessing
+import statistics
 import tarfile
 import tempfile
 import time
@@ -86,17 +88,17 @@ def pool_rate(images: list[bytes], workers: int) -> float:
         return len(images) / (time.perf_counter() - started)
 
 
-def pipeline_rate(folder: Path, workers: int, chunk: int) -> tuple[float, int]:
-    """Returns images per second of the pipeline without start-up, and the number of images."""
+def pipeline_rate(folder: Path, workers: int, chunk: int, output: str) -> float:
+    """Returns images per second of the pipeline without start-up."""
     recipe = AnnotateRecipe(
         input=[f"{folder}/images/*.tar"],
         engines={"ocr": EngineOptions(engine="rapidocr")},
         chunk=ChunkOptions(samples=chunk),
         run=AnnotateRun(workers=workers),
     )
-    annotate(recipe, f"{folder}/annotations")
-    stage = read_times(Folder(f"{folder}/annotations")).stages["ocr"]
-    return stage["images"] / stage["working_seconds"], int(stage["images"])
+    annotate(recipe, f"{folder}/{output}")
+    stage = read_times(Folder(f"{folder}/{output}")).stages["ocr"]
+    return stage["images"] / stage["working_seconds"]
 
 
 def main() -> None:
@@ -104,20 +106,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=480)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--chunk", type=int, default=16)
+    parser.add_argument("--chunk", type=int, default=ChunkOptions().samples)
+    parser.add_argument("--pairs", type=int, default=1)
     options = parser.parse_args()
+    ratios = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_shards(Folder(f"{folder}/images"), options.images, per_shard=120)
         images = images_of(folder / "images")
         before = bare_rate(images, options.workers)
-        pool = pool_rate(images, options.workers)
-        rate, count = pipeline_rate(folder, options.workers, options.chunk)
-        after = bare_rate(images, options.workers)
-    bare = (before + after) / 2
-    print(f"{options.workers} bare engines: {before:.2f} and {after:.2f} images/s (before, after)")
-    for label, value in ((f"multiprocessing.Pool({options.workers})", pool), (f"shardloom, {count} images", rate)):
-        print(f"{label}: {value:.2f} images/s, {value / bare:.3f} of {options.workers} bare engines")
+        for pair in range(options.pairs):
+            pool = pool_rate(images, options.workers)
+            rate = pipeline_rate(folder, options.workers, options.chunk, f"annotations-{pair}")
+            after = bare_rate(images, options.workers)
+            bare = (before + after) / 2
+            ratios.append((rate / bare, rate / pool, pool / bare))
+            print(
+                f"{options.workers} bare engines {bare:.2f} images/s ({before:.2f} before, {after:.2f} after), "
+                f"multiprocessing.Pool {pool:.2f}, shardloom {rate:.2f}",
+                flush=True,
+            )
+            before = after
+    labels = ("shardloom over bare engines", "shardloom over the Pool", "the Pool over bare engines")
+    for label, values in zip(labels, zip(*ratios, strict=True), strict=True):
+        print(f"{label}: median {statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})")
 
 
 if __name__ == "__main__":

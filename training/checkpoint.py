@@ -34,7 +34,8 @@ from torch.distributed.checkpoint.state_dict_saver import save as save_distribut
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from schemas.log import LOG
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 from training.optimizer import collect_optimizer_state, select_trainable
 from training.parallel import Ranks
 from training.recipe import CheckpointOptions

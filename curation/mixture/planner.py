@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from curation.mixture.options import MixtureOptions, get_source_name
 from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
-from curation.mixture.sources import SourceMeasures, SourceSet, open_source, read_measures
+from curation.mixture.sources import SourceMeasures, SourceSet, open_sources, read_measures
 from schemas.errors import UsageError
 from schemas.output_set.manifest import InputFile
 from schemas.records.fingerprint import EngineFingerprint
@@ -39,7 +39,7 @@ def build_mixture_plan(options: MixtureOptions, measures: Sequence[str], track: 
     `track` yields the sets one by one as their indexes are read, and may show progress.
     """
     paths = list(options.shares)
-    sets = [open_source(name, options.sources[name], options.images) for name in map(get_source_name, paths)]
+    sets = open_sources(map(get_source_name, paths), options.sources, options.images)
     numbers = [read_measures(source, measures) for source in track(sets)]
     if options.unit == "tokens":
         check_tokenizers(sets, numbers)

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from schemas.errors import ShardloomError, StorageError
 from schemas.output_set.image_folders import ADVICE
-from schemas.storage.folder import Folder, describe_os_error
+from schemas.storage.file_system import describe_os_error
+from schemas.storage.folder import Folder
 
 MAX_OPEN_FILES = 64  # files that a worker keeps open
 CONNECTIONS = 16  # parallel requests to an object store

@@ -9,7 +9,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from curation.mixture.references import StrayReference, locate_references
 from curation.mixture.shards import ShardRows
 from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
-from schemas.output_set.image_folders import Places, locate_folders
+from schemas.output_set.image_folders import Places, is_below, locate_folders
 from schemas.output_set.layout import DATA, PARTS, read_manifests, read_output
 from schemas.output_set.layout import INDEX as INDEX_FOLDER
 from schemas.output_set.manifest import InputFile, Manifest, OutputFile
@@ -92,6 +92,19 @@ class SourceMeasures:
     measures: dict[str, NDArray[np.int32]]  # the requested ones; tokens only if all are counted
     tokenizer: EngineFingerprint | None
     has_documents: bool  # or texts: not only captioned images
+
+
+def open_sources(
+    names: Iterable[str], patterns: Mapping[str, Sequence[str]], places: Places = MappingProxyType({})
+) -> list[SourceSet]:
+    """Opens these sources, each as `open_source` does. Raises `UsageError` for a place of images that no set names."""
+    sources = [open_source(name, patterns[name], places) for name in names]
+    recorded = {path for source in sources for shard in source.shards for path in shard.image_folders}
+    for old in places:
+        if not any(is_below(path, old) for path in recorded):
+            known = ", ".join(sorted(recorded)[:3]) + (", ..." if len(recorded) > 3 else "")
+            raise UsageError(f"images: no set refers to images in {old}; they refer to {known or 'none'}")
+    return sources
 
 
 def open_source(name: str, patterns: Sequence[str], places: Places = MappingProxyType({})) -> SourceSet:

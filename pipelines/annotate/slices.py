@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from pipelines.inputs.shards import InputShard
 
-SLICES = 8  # of a chunk: a worker holds a second one while it works, so that another may idle for two of them
+SLICES = 12  # of a chunk: a worker holds two more while it works, so that another may idle for three of them
 MIN_SLICES = 4  # fewer would not be worth the joining
-QUEUED_CHUNKS = 2  # for each worker: the one that it works on and the next one
+QUEUED_CHUNKS = 3  # for each worker: the one that it works on and two more, since one may be a shard's short last chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from schemas.errors import StorageError
 from schemas.output_set.holder import LEASE_SECONDS, RENEW_SECONDS, Holder, make_nameless, measure_age, read_holder
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 
 PREFIX, ENDING = f"{TEMPORARY}run-", ".json"  # listings skip these files, like all temporary files
 

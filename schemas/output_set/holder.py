@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from schemas.errors import StorageError
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 
 LEASE_SECONDS = 60.0  # seconds without a renewal after which what a run holds may be taken over
 RENEW_SECONDS = 10.0

@@ -98,7 +98,7 @@ def parse_places(values: Sequence[str], recorded: Iterable[ImageFolder]) -> dict
     places: dict[str, str] = {}
     for value in values:
         ends = [at for at, character in enumerate(value) if character == "="]  # a path may have several
-        old = next((value[:at] for at in ends if any(_is_below(path, value[:at]) for path in known)), None)
+        old = next((value[:at] for at in ends if any(is_below(path, value[:at]) for path in known)), None)
         if old is not None:
             places[old] = value[len(old) + 1 :]
         elif len(known) == 1:
@@ -109,9 +109,15 @@ def parse_places(values: Sequence[str], recorded: Iterable[ImageFolder]) -> dict
     return places
 
 
+def is_below(path: str, folder: str) -> bool:
+    """Returns whether a path or URL is this folder, or lies below it."""
+    folder = folder.rstrip("/")
+    return bool(folder) and (path == folder or path.startswith(f"{folder}/"))
+
+
 def _locate(output: Folder, folder: ImageFolder, places: Places) -> str:
     path = folder.path
-    if given := max((old for old in places if _is_below(path, old)), key=len, default=""):
+    if given := max((old for old in places if is_below(path, old)), key=len, default=""):
         return places[given].rstrip("/") + path[len(given.rstrip("/")) :]
     advice = "pass --images {0}={1}, or in a recipe images (a trainer's data.images): {{{0}: {1}}}"
     if "://" in path:
@@ -132,11 +138,6 @@ def _locate(output: Folder, folder: ImageFolder, places: Places) -> str:
 def _make_absolute(path: Path) -> str:
     """Returns an absolute path without `..`; links stay, because a link may be all that stays in place."""
     return os.path.normpath(path.absolute())
-
-
-def _is_below(path: str, folder: str) -> bool:
-    folder = folder.rstrip("/")
-    return bool(folder) and (path == folder or path.startswith(f"{folder}/"))
 
 
 def _get_server(url: str) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from schemas.errors import StorageError
 from schemas.output_set.active_runs import PREFIX, ActiveRuns, list_ids, name_file, remove_files
 from schemas.output_set.holder import Holder
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 
 TURN = f"{TEMPORARY}turn-"
 POLL_SECONDS = 0.2

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from schemas.errors import StorageError
-from schemas.storage.folder import AlreadyWritten, Folder, describe_os_error
+from schemas.storage.file_system import describe_os_error
+from schemas.storage.folder import AlreadyWritten, Folder
 
 
 def create_exclusively(folder: Folder, name: str, data: bytes) -> bool:

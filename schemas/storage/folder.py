@@ -13,22 +13,18 @@ import os
 import shutil
 import stat
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import StorageError, UsageError, to_one_line
-from schemas.extras import require_extra
 from schemas.hidden_files import is_hidden_name
-from schemas.masking import MASK
-from schemas.storage.options import read_options
+from schemas.storage.disk import TEMPORARY, create_file, link_new, write_file
+from schemas.storage.file_system import describe_os_error, open_file_system
 
-TEMPORARY = ".tmp-"
 READ_BYTES = 8 << 20  # minimum bytes of an object per request: object stores serve large ranges best
 MAX_REQUESTS = 16  # concurrent requests
 
@@ -67,7 +63,7 @@ class Folder:
         """Writes the file atomically: by a rename on a local disk, by a single PUT on an object store."""
         with self._translate_errors("write", name):
             if self.is_local:
-                self._write_on_disk(name, data, Path.replace)
+                write_file(Path(self._root, name), data, Path.replace)
             else:
                 self._fs.pipe_file(f"{self._root}/{name}", data)
 
@@ -79,7 +75,7 @@ class Folder:
         with self._translate_errors("write", name):
             try:
                 if self.is_local:
-                    self._write_on_disk(name, data, _link_new)
+                    write_file(Path(self._root, name), data, link_new)
                 else:
                     self._fs.pipe_file(f"{self._root}/{name}", data, mode="create")
                 return
@@ -100,7 +96,7 @@ class Folder:
         """Opens a file for writing in pieces; it appears atomically when the block ends without an error."""
         with self._translate_errors("write", name):
             if self.is_local:
-                with self._create_on_disk(name, Path.replace) as local:
+                with create_file(Path(self._root, name), Path.replace) as local:
                     yield local
                 return
             # written to a local disk first, so that an error uploads nothing and an upload can be retried
@@ -108,36 +104,6 @@ class Folder:
                 yield cast(BinaryIO, file)
                 file.flush()
                 self._fs.put_file(file.name, f"{self._root}/{name}")
-
-    def _write_on_disk(self, name: str, data: bytes, give_name: Callable[[Path, Path], Any]) -> None:
-        """Writes a file as `_create_on_disk` does.
-
-        Tries again when another process that shares the folder removes the sub-folder or the temporary file meanwhile.
-        """
-        for is_last in (False, False, True):
-            try:
-                with self._create_on_disk(name, give_name) as file:
-                    file.write(data)
-                return
-            except FileNotFoundError:
-                if is_last:
-                    raise
-
-    @contextlib.contextmanager
-    def _create_on_disk(self, name: str, give_name: Callable[[Path, Path], Any]) -> Iterator[BinaryIO]:
-        """Opens a temporary file for writing; `give_name` gives it its name when the block ends without an error."""
-        target = Path(self._root, name)
-        temporary = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:8]}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb", buffering=1 << 20) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            give_name(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
     def read(self, name: str) -> bytes:
         """Reads the whole file."""
@@ -355,48 +321,8 @@ class Folder:
             raise StorageError(f"cannot {verb} {self.resolve_path(name)}: {to_one_line(error)}") from None
 
 
-def _link_new(temporary: Path, target: Path) -> None:
-    """Gives a file its name. Raises `FileExistsError` if another has it; a disk without hard links can't tell."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        if temporary.stat().st_nlink != 2:  # else NFS has made the link, lost its answer and tried again
-            raise
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
-            raise
-        temporary.replace(target)
-        return
-    temporary.unlink()
-
-
-def open_file_system(url: str) -> tuple[Any, str]:
-    """Returns fsspec's file system for a path or URL, and the path in it. Raises `UsageError` if it can't be opened."""
-    protocol = url.partition("://")[0] if "://" in url else "file"
-    options = {} if protocol in ("file", "local") else read_options()
-    if f"://{MASK}@" in url or url.endswith(f"?{MASK}"):
-        raise UsageError(f"{url}: its secret was masked when it was stored; give the full URL again")
-    try:
-        if protocol in ("s3", "s3a"):
-            require_extra("s3", url)
-            from schemas.storage.s3 import RetryingS3  # imported here, because it is slow to import
-
-            return RetryingS3(**options), RetryingS3._strip_protocol(url)
-        fs, root = fsspec.core.url_to_fs(url, **options)
-    except (ValueError, TypeError, ImportError) as error:  # unknown protocols and options, missing packages
-        raise UsageError(f"{url}: {error}") from None
-    return fs, root
-
-
 def _is_listed(name: str) -> bool:
     return TEMPORARY not in name and not is_hidden_name(name)
-
-
-def describe_os_error(error: OSError) -> str:
-    """Returns the message of an error that a disk or a store raised."""
-    if isinstance(error, FileNotFoundError):  # object stores word it differently
-        return os.strerror(errno.ENOENT)
-    return error.strerror or str(error) or type(error).__name__
 
 
 def split_path(path: str) -> tuple[Folder, str]:

@@ -9,7 +9,7 @@ from braceexpand import UnbalancedBracesError, braceexpand  # type: ignore[attr-
 from fsspec.utils import glob_translate
 
 from schemas.errors import UsageError, to_one_line
-from schemas.storage.folder import describe_os_error, open_file_system
+from schemas.storage.file_system import describe_os_error, open_file_system
 
 MAX_PATTERNS = 1_000_000  # limit of the patterns that braces expand to
 _MAGIC = set("*?[")

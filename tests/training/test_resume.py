@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.storage.folder import TEMPORARY
+from schemas.storage.disk import TEMPORARY
 from tests.support.kills import KillOrder
 from tests.training.support import runs
 from training.checkpoint import COMMIT_FILE, format_checkpoint_name

@@ -7,7 +7,7 @@ import numpy as np
 
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
-from curation.mixture.sources import open_source
+from curation.mixture.sources import open_sources
 from schemas.errors import UsageError
 from training.data.counting import PartTokenCounter
 from training.data.images import ImageTiler
@@ -41,7 +41,7 @@ def build_pack_plan(
     markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile)
     shape = ImageTiler(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
-    sets = [open_source(name, options.sources[name], options.images) for name in names]
+    sets = open_sources(names, options.sources, options.images)
     rules = [options.texts.get(name, _STORED_TEXT) for name in names]
     tables = []
     for source, rule in zip(sets, rules, strict=True):

@@ -11,6 +11,7 @@ from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.share import DriverShare, count_readers
 from pipelines.annotate.reader import ShardReader
+from pipelines.annotate.slices import QUEUED_CHUNKS
 from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READ_TASK_CPUS
 from pipelines.cluster.ray_data_internals import (
@@ -57,7 +58,11 @@ def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHan
         graph = graph.map_batches(
             PoolWorker,
             fn_constructor_args=(plan.recipe, pool, *shared, plan.log_level),
-            compute=ray.data.ActorPoolStrategy(min_size=pool.request.min_workers, max_size=pool.request.max_workers),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=pool.request.min_workers,
+                max_size=pool.request.max_workers,
+                max_tasks_in_flight_per_actor=QUEUED_CHUNKS,
+            ),
             num_cpus=pool.request.cpus,
             num_gpus=pool.request.gpus or None,
             **plan.placements[pool.name],

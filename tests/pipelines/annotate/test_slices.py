@@ -40,7 +40,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> InputShard:
     ("unit", "rows", "starts"),
     [
         (16, 256, [0, 32, 64, 96, 128, 160, 192, 224]),
-        (16, 162, [0, 32, 64, 96, 128, 160]),
+        (16, 162, [0, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160]),
         (16, 49, [0, 16, 32, 48]),
         (16, 48, [0]),
         (48, 256, [0, 48, 96, 144, 192, 240]),
@@ -57,10 +57,10 @@ def test_as_many_chunks_as_all_workers_hold() -> None:
     large = [InputShard(f"{number}", "", 40 << 20) for number in range(20)]  # of 40 chunks or more
     batches = [16, 16, 4, 6]
     assert plan_tail(large, 1 << 20, 1, 1, batches) == TailPlan()
-    assert plan_tail(large, 1 << 20, 2, 1, batches) == TailPlan(frozenset({"19"}), 6, 48)
-    assert plan_tail(large, 1 << 20, 64, 8, batches) == TailPlan(frozenset(str(n) for n in range(12, 20)), 18, 48)
+    assert plan_tail(large, 1 << 20, 2, 1, batches) == TailPlan(frozenset({"19"}), 9, 48)
+    assert plan_tail(large, 1 << 20, 64, 8, batches) == TailPlan(frozenset(str(n) for n in range(12, 20)), 27, 48)
     small = [replace(each, listed_size=1000) for each in large]
-    assert plan_tail(small, 1 << 20, 4, 1, batches) == TailPlan(frozenset(str(n) for n in range(10, 20)), 10, 48)
+    assert plan_tail(small, 1 << 20, 4, 1, batches) == TailPlan(frozenset(str(n) for n in range(5, 20)), 15, 48)
     assert plan_tail(small[:3], 1 << 20, 4, 1, batches).last == {"0", "1", "2"}
 
 

@@ -21,7 +21,8 @@ from schemas.output_set import active_runs
 from schemas.output_set.active_runs import PREFIX, name_file
 from schemas.output_set.holder import CLOCK_FILE, Holder
 from schemas.output_set.lock import Lock, lock_output
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 from tests.conftest import REPOSITORY
 from tests.support.s3.bucket import Bucket
 
@@ -29,7 +30,8 @@ THEIRS = replace(Holder("shard"), host="elsewhere", boot="another", pid=7, has_b
 HOLDING = """
 import sys, time
 from schemas.output_set.lock import lock_output
-from schemas.storage.folder import TEMPORARY, Folder
+from schemas.storage.disk import TEMPORARY
+from schemas.storage.folder import Folder
 
 with lock_output(Folder(sys.argv[1]), "annotate"):
     print("holding", flush=True)

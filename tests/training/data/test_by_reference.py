@@ -134,3 +134,12 @@ def test_a_run_resumes_where_the_images_moved(tokenizer: Path) -> None:
     )
     assert changed.data.images == {"/a": "/b"}
     assert find_resume_conflicts(asked.resolve(), changed.resolve()) == []
+
+
+def test_a_place_of_images_that_no_set_names_is_refused(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        planned(tmp_path, made / "referring", images={f"{made}/image": str(tmp_path)})
+    named = f"no set refers to images in {made}/image; they refer to {made}/images"
+    assert str(error.value) == f"images: {named}"
+    with pytest.raises(UsageError, match="they refer to none"):
+        planned(tmp_path, made / "copied", images={f"{made}/images": str(tmp_path)})
