@@ -56,6 +56,8 @@ def estimate_memory(model: "ResamplerLMM", recipe: TrainRecipe, world_size: int,
     for prefix, group in GROUPS_BY_PREFIX.items():
         module = model.get_submodule(prefix)
         total = sum(p.numel() for p in module.parameters())
+        if not total:  # a language model by itself has neither tower nor connector
+            continue
         learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
         by = world_size if kind == "fsdp" else 1
         frozen_tower = prefix == "vision" and not learning

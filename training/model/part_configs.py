@@ -14,9 +14,12 @@ def resolve_part_configs(options: ModelOptions) -> ModelOptions:
 
     Raises `UsageError` for a part that is not available.
     """
-    parts = {
-        name: _resolve_part_config(getattr(options, name), name, options.allow_download)
-        for name in ("vision", "language")
+    names: tuple[Literal["vision", "language"], ...] = ("vision", "language")
+    given = {name: getattr(options, name) for name in names}
+    parts: dict[str, PartOptions] = {
+        name: _resolve_part_config(part, name, options.allow_download)
+        for name, part in given.items()
+        if part is not None
     }
     return options.model_copy(update=parts)
 
@@ -42,4 +45,5 @@ def _resolve_part_config(part: PartOptions, name: Literal["vision", "language"],
     folder = kept.find_local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
     kept.read_model_type(folder)
     config = kept.load(folder, AutoConfig, trust_remote_code=False)
-    return PartOptions(config=dump_config(getattr(config, "vision_config", config) if name == "vision" else config))
+    described = dump_config(getattr(config, "vision_config", config) if name == "vision" else config)
+    return part.model_copy(update={"pretrained": None, "config": described})

@@ -1,6 +1,7 @@
 """Loads tensors from files into a model, and checks that none is missing, unknown or of another shape."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,10 +10,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from schemas.errors import UsageError, to_one_line
-from training.model.init_changes import KIND, InitChange
+from training.model.init_changes import KIND, POSITIONS, VISION, InitChange
+from training.model.towers.positions import interpolate_positions
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-_CONNECTOR = "connector."
+_CONNECTOR, _TOWER = "connector.", "vision."
 
 
 def fill(
@@ -20,9 +22,10 @@ def fill(
 ) -> None:
     """Copies each tensor into the model by its key; `where` names their source in errors.
 
-    Of a tensor that `changes` name, the first rows that both have are copied, and the model keeps its others; with
-    `KIND` it also keeps those of the connector's tensors that are absent. Raises `UsageError` unless all other tensors
-    have exactly the model's keys and shapes.
+    Of a tensor that `changes` name, the first rows that both have are copied, and the model keeps its others;
+    positions are interpolated. With `KIND` the model also keeps those of the connector's tensors that are absent, and
+    with `VISION` those of the tower and the connector. Raises `UsageError` unless all other tensors have exactly the
+    model's keys and shapes.
     """
     state = model.state_dict()
     absent = list_own_keys(model)
@@ -30,7 +33,9 @@ def fill(
         if key not in absent:
             raise UsageError(f"model: {where} has {key}, which this model does not have; pass fitting weights")
         if key in changes and tensor.shape[1:] == state[key].shape[1:]:
-            rows = min(len(tensor), len(state[key]))
+            if key == POSITIONS:
+                state[key].copy_(interpolate_positions(tensor, math.isqrt(len(state[key]))))
+            rows = 0 if key == POSITIONS else min(len(tensor), len(state[key]))
             state[key][:rows].copy_(tensor[:rows])
             absent.remove(key)
             continue
@@ -39,8 +44,9 @@ def fill(
             raise UsageError(f"model: {key} is {shapes} in {where}; pass fitting weights")
         state[key].copy_(tensor)
         absent.remove(key)
-    if KIND in changes:
-        absent = {key for key in absent if not key.startswith(_CONNECTOR)}
+    new = ((KIND, (_CONNECTOR,)), (VISION, (_CONNECTOR, _TOWER)))
+    if kept := tuple(part for change, parts in new if change in changes for part in parts):
+        absent = {key for key in absent if not key.startswith(kept)}
     if absent:
         raise UsageError(
             f"model: {where} lacks {len(absent)} tensors, {min(absent)} for example; pass complete weights"

@@ -57,7 +57,7 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path, changes: Sequence[InitCh
 
 
 def _select_tower_tensors(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
-    if model.options.vision.pretrained is None:
+    if model.options.vision is None or model.options.vision.pretrained is None:
         return {}
     state = model.state_dict()
     return {theirs: state[key] for theirs, key in ours.items() if theirs.startswith(_TOWER)}
