@@ -166,7 +166,7 @@ def place(workplace: Path) -> Path:  # noqa: F811
 @pytest.mark.parametrize("name", NAMES)
 def test_dry_runs(name: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    changes = ["model.allow_download=true", "data.workers=0", "init_from=null", "init_changes=[]"]
+    changes = ["model.allow_download=true", "data.workers=0", "data.stop=100", "init_from=null", "init_changes=[]"]
     told = run("shardloom", "train", f"{name}.yaml", "--dry-run", *changes)
     assert "the first sequence: " in told
     if name in TRAINED:
