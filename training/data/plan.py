@@ -131,13 +131,13 @@ class PackPlan:
     def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
         """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
         form, count = self.sequence_format, len(items.samples)
-        words, tiles, images = (np.empty(count, np.int64) for _ in range(3))
+        words, tiles, groups = (np.empty(count, np.int64) for _ in range(3))
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
             places = np.flatnonzero(items.sources == source)
             numbers, samples = self.sources.tables[source].numbers, items.samples[places]
             words[places], tiles[places] = numbers["words"][samples], numbers["tiles"][samples]
-            images[places] = numbers["images"][samples]
-        lengths = words + (images if form.markup.fixed_sampling else tiles) * form.markup.tokens_per_tile
+            groups[places] = numbers["images"][samples] if form.markup.fixed_sampling else tiles[places]
+        lengths = words + groups * form.markup.tokens_per_tile
         fits = (words > 0) & (lengths <= form.max_tokens) & (tiles <= form.max_tiles)
         left_out: Counter[str] = Counter()
         split: Counter[str] = Counter()

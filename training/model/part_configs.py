@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from curation.engines.weights import WeightsFormat
 from training.model.config import ModelOptions, PartOptions
+from training.model.towers.families import FAMILIES
 
 _FILE_SETTINGS = ("transformers_version", "architectures", "dtype", "auto_map", "_name_or_path")
 
@@ -30,6 +31,16 @@ def dump_config(config: Any) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _FILE_SETTINGS}
 
 
+def dump_vision_config(config: Any) -> dict[str, Any]:
+    """Returns the settings of a tower's configuration as `dump_config` does, but none that towers do not have.
+
+    Older files, OpenAI's among them, hold settings of text generation, for example, which transformers keeps.
+    """
+    family = FAMILIES.get(config.model_type)
+    known = None if family is None else type(config)().to_dict()
+    return {name: value for name, value in dump_config(config).items() if known is None or name in known}
+
+
 def _resolve_part_config(part: PartOptions, name: Literal["vision", "language"], allow_download: bool) -> PartOptions:
     from transformers import AutoConfig
 
@@ -45,5 +56,8 @@ def _resolve_part_config(part: PartOptions, name: Literal["vision", "language"],
     folder = kept.find_local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
     kept.read_model_type(folder)
     config = kept.load(folder, AutoConfig, trust_remote_code=False)
-    described = dump_config(getattr(config, "vision_config", config) if name == "vision" else config)
+    if name == "vision":
+        described = dump_vision_config(getattr(config, "vision_config", config))
+    else:
+        described = dump_config(config)
     return part.model_copy(update={"pretrained": None, "config": described})

@@ -21,7 +21,7 @@ from schemas.errors import ShardloomError, UsageError, to_one_line
 from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
 from training.model.init_changes import KIND, VISION, InitChange, check_kinds, check_towers, renew_connector
 from training.model.lmm import ResamplerLMM
-from training.model.part_configs import dump_config, resolve_part_configs
+from training.model.part_configs import dump_config, dump_vision_config, resolve_part_configs
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.model.weights import INDEX_FILE, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
@@ -278,7 +278,7 @@ def _dump_full_options(model: ResamplerLMM) -> dict[str, Any]:
     described = None
     if tower is not None and part is not None:
         described = part.model_dump(mode="json", include={_FEATURE_LAYER, "image_size"}) | {
-            "config": dump_config(tower)
+            "config": dump_vision_config(tower)
         }
     return {"vision": described, "language": {"config": dump_config(model.language.lm.config)}} | options
 

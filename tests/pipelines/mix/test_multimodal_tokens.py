@@ -38,7 +38,7 @@ def recipe(sources: dict[str, str], **options: Any) -> MixRecipe:
 def count(row: dict[str, Any], rule: Any) -> int:
     """The tokens of a row's text and images."""
     per_image = [100] * row["images"] if rule == 100 else [
-        7 * {(60, 60): 3, (200, 50): 4, (30, 100): 4}[image["width"], image["height"]] for image in row["image_details"]
+        7 * {(60, 60): 5, (200, 50): 4, (30, 100): 3}[image["width"], image["height"]] for image in row["image_details"]
     ]  # fmt: skip
     return int(row["tokens"]) + sum(per_image)
 
@@ -75,7 +75,7 @@ def test_the_rule_is_in_the_recipe(sources: dict[str, str]) -> None:
 
 
 def test_other_units_tell_no_multimodal_tokens(sources: dict[str, str], tmp_path: Path) -> None:
-    asked = recipe(sources, unit="images", weights={"captions": 1}, sources={"captions": sources["captions"]})
+    asked = recipe({"captions": sources["captions"]}, unit="images", weights={"captions": 1})
     assert list(preview_mixture(asked)["totals"]) == ["samples", "tokens", "images", "characters"]
     mix(asked, str(tmp_path / "out"))
     assert "multimodal_tokens" not in collect_stats(str(tmp_path / "out"))["mixture"]["totals"]

@@ -30,10 +30,10 @@ def sources(tmp_path: Path) -> dict[str, str]:
     ("model", "image_tokens", "of_images"),
     [
         ({}, None, [4, 4]),
-        (ANY, None, [12, 16]),
+        (ANY, None, [20, 16]),
         ({"any_resolution": {"enabled": True, "fixed_sampling": True}}, None, [4, 4]),
         (ANY, 100, [100, 100]),
-        ({}, {"per_tile": 7, "tile": 56}, [21, 28]),
+        ({}, {"per_tile": 7, "tile": 56}, [35, 28]),
     ],
 )
 def test_shares(sources: dict[str, str], model: Any, image_tokens: Any, of_images: list[int], tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from schemas.errors import UsageError
 from tests.curation.engines.support.tiny_siglip import save_tiny_siglip, set_json
+from tests.training.support import tiny
+from training.model.pretrained import build_model, load_pretrained, save_pretrained
+from training.model.tokens import load_tokenizer
 from training.model.vision import VisionTower
 
 SIDE = 32
@@ -138,6 +141,23 @@ def test_a_vision_part_alone_and_an_old_file(clip: Path, tmp_path: Path) -> None
         again = tower_of(folder, -2)
         assert list(again.state_dict()) == list(tower.state_dict())
         assert torch.equal(again(tiles()), tower(tiles()))
+
+
+def test_settings_of_old_configurations_are_left_out(clip: Path, tokenizer: Path, tmp_path: Path) -> None:
+    """OpenAI's config.json has dozens of settings that no tower has; the model is built, exported and loaded anyway."""
+    old = Path(shutil.copytree(clip, tmp_path / "old"))
+    vision = json.loads((old / "config.json").read_text())["vision_config"]
+    surplus = {"add_cross_attention": False, "dropout": 0.0, "num_beams": 1, "torchscript": False, "do_sample": False}
+    set_json(old / "config.json", vision_config=vision | surplus)
+    options = tiny.options(tokenizer, vision={"pretrained": str(old), "feature_layer": -2})
+    model = build_model(options)
+    assert build_model(options, "meta").state_dict().keys() == model.state_dict().keys()
+    save_pretrained(model, load_tokenizer(options), tmp_path / "model")
+    loaded, _ = load_pretrained(tmp_path / "model")
+    assert torch.equal(loaded.vision(tiles()), tower_of(clip, -2)(tiles()))
+    written = json.loads((tmp_path / "model/config.json").read_text())["model"]["vision"]
+    assert written["feature_layer"] == -2
+    assert not written["config"].keys() & surplus
 
 
 @pytest.mark.parametrize(
