@@ -8,6 +8,7 @@ from torch import nn
 
 from schemas.errors import UsageError
 from training.model.connector import Connector
+from training.model.weights import get_plain_name
 from training.recipe import LearningRates, OptimizerOptions, ParameterGroup
 
 if TYPE_CHECKING:
@@ -50,11 +51,7 @@ def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
 
 def select_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Returns the trainable parameters by the names that they had before their modules were wrapped."""
-    return {
-        name.removeprefix("module.").replace("_checkpoint_wrapped_module.", ""): parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    return {get_plain_name(name): parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def make_optimizer(model: nn.Module, options: OptimizerOptions, lr: LearningRates) -> torch.optim.AdamW:

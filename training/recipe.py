@@ -23,7 +23,15 @@ from training.model.config import ModelOptions
 from training.model.init_changes import InitChange
 from training.renamed_keys import rename_keys
 
-CHANGEABLE_KEYS = ("run", "checkpoint", "micro_batch_size", "parallel", "activation_checkpointing", "compile")
+CHANGEABLE_KEYS = (
+    "run",
+    "checkpoint",
+    "micro_batch_size",
+    "parallel",
+    "reduce_gradients",
+    "activation_checkpointing",
+    "compile",
+)
 CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_bad_samples", "images")
 
 _ALL_CHANGEABLE_KEYS = {*CHANGEABLE_KEYS, *(f"data.{name}" for name in CHANGEABLE_DATA_KEYS)}
@@ -129,6 +137,12 @@ class TrainRecipe(Options):
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16: weights, gradients and sums stay in fp32")
     parallel: Literal["auto", "none", "ddp", "fsdp"] = Field(
         "auto", description="auto: fsdp if there are several ranks"
+    )
+    reduce_gradients: Literal["step", "micro_batch"] = Field(
+        "step",
+        description="when fsdp sums gradients over the ranks. step: once, which sends the least, but a rank keeps whole"
+        " gradients from the first micro-batch on. micro_batch: a rank keeps its shard of them, and each micro-batch"
+        " sends as much as a step",
     )
     activation_checkpointing: bool = Field(
         False, description="saves memory, for a third more computation in the layers"

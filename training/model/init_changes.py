@@ -20,13 +20,11 @@ _KINDS = ("perceiver", "instruction_aware")
 
 def renew_connector(model: "ResamplerLMM") -> None:
     """Gives a model of uninitialised weights a connector with new ones, which are the same for the same seed."""
-    import torch  # here, so that a recipe is read without it
+    from training.model.lmm import build_connector  # here, so that a recipe is read without torch
+    from training.model.new_weights import draw_new_weights
 
-    from training.model.lmm import build_connector
-
-    options, device = model.options, model.device
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.manual_seed(options.seed)
+    options = model.options
+    with draw_new_weights(options.seed, model.device.type):
         model.connector = build_connector(options, model.vision, model.language.width)
 
 

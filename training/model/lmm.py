@@ -10,6 +10,7 @@ from training.model.connector import Connector, InstructedConnector
 from training.model.connectors.absent import NoConnector
 from training.model.instructions import gather_instructions
 from training.model.language import LanguageModel, build_causal_model
+from training.model.new_weights import draw_new_weights, leave_blank
 from training.model.part_configs import resolve_part_configs
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
 from training.model.towers.cell_groups import count_groups, find_shown_cells, group_cells
@@ -49,10 +50,12 @@ class ResamplerLMM(nn.Module):
         """
         tokenizer = tokenizer or load_tokenizer(options)
         parts = resolve_part_configs(options) if device == "meta" else options
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            torch.manual_seed(options.seed)
-            vision = _build_vision_tower(parts)
-            lm = build_causal_model(parts.language, options.attention, options.allow_download)
+        with draw_new_weights(options.seed, device):
+            with leave_blank(parts.vision != options.vision):
+                vision = _build_vision_tower(parts)
+            with leave_blank(parts.language != options.language):
+                lm = build_causal_model(parts.language, options.attention, options.allow_download)
+            lm.tie_weights()  # which a blank one leaves out
             language = LanguageModel(lm, tokenizer.base_vocabulary_size, tokenizer.vocabulary_size, options.head_bias)
             connector = build_connector(options, vision, language.width)
         return cls(vision, connector, language, tokenizer.special, options)

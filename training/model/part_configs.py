@@ -1,6 +1,7 @@
 """Reads the configurations of the tower and the language model, without their weights."""
 
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 from curation.engines.weights import WeightsFormat
@@ -41,19 +42,30 @@ def dump_vision_config(config: Any) -> dict[str, Any]:
     return {name: value for name, value in dump_config(config).items() if known is None or name in known}
 
 
+def find_part_folder(
+    part: PartOptions, name: Literal["vision", "language"], allow_download: bool, patterns: tuple[str, ...]
+) -> tuple[WeightsFormat, Path]:
+    """Returns the folder of a pretrained part, with the files of these patterns, and the format it is in.
+
+    Raises `UsageError` when it is not available.
+    """
+    assert part.pretrained is not None
+    kept = WeightsFormat(
+        engine=name,
+        required_files="config.json and *.safetensors",
+        download_patterns=patterns,
+        key=f"model.{name}.pretrained",
+        switch="model.allow_download=true",
+    )
+    return kept, kept.find_local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
+
+
 def _resolve_part_config(part: PartOptions, name: Literal["vision", "language"], allow_download: bool) -> PartOptions:
     from transformers import AutoConfig
 
     if part.pretrained is None:
         return part
-    kept = WeightsFormat(
-        engine=name,
-        required_files="config.json and *.safetensors",
-        download_patterns=("config.json",),
-        key=f"model.{name}.pretrained",
-        switch="model.allow_download=true",
-    )
-    folder = kept.find_local_folder(part.pretrained, allow_download) or kept.fetch(part.pretrained)
+    kept, folder = find_part_folder(part, name, allow_download, ("config.json",))
     kept.read_model_type(folder)
     config = kept.load(folder, AutoConfig, trust_remote_code=False)
     if name == "vision":

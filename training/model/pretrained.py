@@ -21,9 +21,10 @@ from schemas.errors import ShardloomError, UsageError, to_one_line
 from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
 from training.model.init_changes import KIND, VISION, InitChange, check_kinds, check_towers, renew_connector
 from training.model.lmm import ResamplerLMM
+from training.model.new_weights import leave_blank
 from training.model.part_configs import dump_config, dump_vision_config, resolve_part_configs
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.model.weights import INDEX_FILE, fill, list_own_keys, read_tensors
+from training.model.weights import INDEX_FILE, StoredTensor, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
 
 CONFIG_FILE = "config.json"
@@ -60,10 +61,19 @@ def build_model(
             settings = _select_defining_settings(_upgrade_options(config))
         named = options.model_copy(update={"tokenizer": str(path)})
         _check_same_model(model, tokenizer, settings, named, path, changes)
-        fill(model, _read_exported_tensors(path, device == "meta"), str(path), changes)
-    else:
-        load_xgen_mm(model, path, changes)
+    load_exported(model, path, changes)
     return model.to(device)
+
+
+def load_exported(model: ResamplerLMM, folder: Path, changes: Sequence[InitChange] = ()) -> None:
+    """Loads the weights of a folder of `save_pretrained` or of xGen-MM's; a sharded model reads its own rows alone.
+
+    Raises `UsageError` for tensors that do not fit, but for those that `changes` name.
+    """
+    if _read_model_type(folder) == MODEL_TYPE:
+        fill(model, _read_exported_tensors(folder), str(folder), changes)
+    else:
+        load_xgen_mm(model, folder, changes)
 
 
 def build_like(
@@ -162,11 +172,8 @@ def read_prompts(folder: str | Path) -> PromptOptions:
 
 def build_blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
     """Builds the model from configurations alone, with uninitialised weights, which the caller must load."""
-    from transformers.initialization import no_init_weights
-
-    with no_init_weights():
+    with leave_blank():
         model = ResamplerLMM.build(resolve_part_configs(options), device, tokenizer)
-    model.language.lm.tie_weights()
     model.options = options
     return model
 
@@ -203,9 +210,9 @@ def _upgrade_options(config: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _read_exported_tensors(folder: Path, shapes_only: bool = False) -> Iterator[tuple[str, Tensor]]:
+def _read_exported_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
     """Yields the tensors of a folder of `save_pretrained` under their current keys."""
-    for key, tensor in read_tensors(folder, shapes_only):
+    for key, tensor in read_tensors(folder):
         part, dot, name = key.partition(".")
         yield f"connector{dot}{name}" if part == _OLD_CONNECTOR_KEY else key, tensor
 

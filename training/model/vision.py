@@ -187,7 +187,8 @@ class VisionTower(Tower):
         if self.image_size == self.model.config.image_size:
             own: Tensor = embeddings(pixels)
             return own
-        cells, table = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2), embeddings.position_embedding
+        cells: Tensor = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
+        table = embeddings.position_embedding
         first = int(self.family.has_class_token)
         places = interpolate_positions(table.weight[first:], self.image_size // self.patch_size)
         if not first:

@@ -65,7 +65,9 @@ class SubDriver:
         life, tickets = uuid.uuid4().hex, 0
         times = RunTimes()
         committer = ShardCommitter(self.plan.recipe, self.plan.output, self._commit, times)
-        self._report = DriverReport(life, make_empty_snapshot(self.stages), times, committer.bytes)
+        is_restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        report = DriverReport(life, make_empty_snapshot(self.stages), times, committer.bytes, is_restarted=is_restarted)
+        self._report = report
         if freed := self._ask("begin_life", self.share.name, life):
             LOG.debug(f"gives back {', '.join(freed)}")
         ledger = start_ledger(self.stages)
