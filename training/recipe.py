@@ -14,7 +14,8 @@ from schemas.errors import UsageError
 from schemas.masking import mask_values
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
-from schemas.output_set.recipe_file import apply_override, dump_yaml, format_value, read_recipe, validate_options
+from schemas.output_set.recipe_file import apply_override, dump_yaml, format_value, validate_options
+from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.output_set.recipe_paths import anchor_paths
 from schemas.storage.folder import Folder
 from training.data.options import DataOptions
@@ -207,10 +208,9 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
 
     Raises `UsageError` that names any unknown key, and the new name of a key that has been renamed.
     """
-    values = read_recipe(path)
+    values = read_merged_recipe(path, lambda layer, file: anchor_paths(layer, TrainRecipe, file))
     if values.get("kind", "train") != "train":
         raise UsageError(f"recipe {path} is of the kind {format_value(values['kind'])}, not 'train'")
-    values = anchor_paths(values, TrainRecipe, path)
     for override in overrides or []:
         apply_override(values, override)
     if output is not None:

@@ -13,8 +13,6 @@ from training.model.towers.families import FAMILIES, SIGLIP, WEIGHTS, TowerFamil
 from training.model.towers.positions import interpolate_positions
 from training.model.towers.tower import Tower
 
-_CONSTANT_BUFFERS = (".position_ids",)  # saved by older transformers; they hold only constants
-
 
 class VisionTower(Tower):
     """Returns the features after a layer of the encoder, without the class token.
@@ -97,11 +95,7 @@ class VisionTower(Tower):
             output_loading_info=True,
         )
         absent = sorted(loaded["missing_keys"])  # transformers initialises them at random
-        surplus = sorted(
-            key
-            for key in loaded["unexpected_keys"]
-            if not key.startswith(family.unused_prefixes) and not key.endswith(_CONSTANT_BUFFERS)
-        )
+        surplus = sorted(key for key in loaded["unexpected_keys"] if not key.startswith(family.unused_prefixes))
         for keys, verb in ((absent, "lacks"), (surplus, "has")):
             if keys:
                 what = "tensors that the tower needs" if verb == "lacks" else "tensors that no tower has"
@@ -168,9 +162,10 @@ class VisionTower(Tower):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         if has_class_token:
-            return hidden[:, 1:]
-        features: Tensor = self.model.post_layernorm(hidden) if self.feature_layer == -1 else hidden
-        return features
+            hidden = hidden[:, 1:]
+        elif self.feature_layer == -1:
+            hidden = self.model.post_layernorm(hidden)
+        return hidden
 
     def _normalize(self, tiles: Tensor) -> Tensor:
         """Returns the pixels as the tower was trained on them, in its precision."""
@@ -188,12 +183,12 @@ class VisionTower(Tower):
             own: Tensor = embeddings(pixels)
             return own
         cells: Tensor = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-        table = embeddings.position_embedding
+        table: Tensor = embeddings.position_embedding.weight
         first = int(self.family.has_class_token)
-        places = interpolate_positions(table.weight[first:], self.image_size // self.patch_size)
+        places = interpolate_positions(table[first:], self.image_size // self.patch_size)
         if not first:
             return cells + places
-        start = (embeddings.class_embedding + table.weight[0]).expand(len(cells), 1, -1)
+        start = (embeddings.class_embedding + table[0]).expand(len(cells), 1, -1)
         return torch.cat((start, cells + places), dim=1)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from training.checkpoint import is_checkpoint, load_weights, open_checkpoint
 from training.checkpoint_model import build_initial_model, check_frozen_weights, read_checkpoint_recipe
+from training.model.init_changes import VISION
 from training.model.lmm import ResamplerLMM
 from training.model.new_weights import Recording, record_new_weights
 from training.model.pretrained import load_exported
@@ -60,8 +61,8 @@ def defer_model(recipe: TrainRecipe, ranks: Ranks) -> DeferredModel | None:
     """Builds the recipe's model on `meta`, with the parts frozen that are not trained.
 
     Returns None where the model must be built whole: it is not sharded, or its weights come from a file of LAVIS'
-    trainer, from a checkpoint with `init_changes`, or from a pretrained part's files in another layout than the
-    model's. Raises `UsageError` as `build_model` does.
+    trainer, from a checkpoint with `init_changes`, from a model that gets a tower of other files, or from a pretrained
+    part's files in another layout than the model's. Raises `UsageError` as `build_model` does.
     """
     return _defer(recipe, ranks) if resolve_parallelism(recipe.parallel, ranks.world_size) == "fsdp" else None
 
@@ -74,7 +75,7 @@ def _defer(recipe: TrainRecipe, ranks: Ranks) -> DeferredModel | None:
         checkpoint = open_checkpoint(start, ranks, check_hashes=False)
         if (source := _defer(read_checkpoint_recipe(checkpoint), ranks)) is None:
             return None
-    elif start is not None and start.is_file():
+    elif start is not None and (start.is_file() or VISION in recipe.init_changes):
         return None
     with record_new_weights() as recording:
         model = build_initial_model(recipe, "meta", ranks)

@@ -129,6 +129,15 @@ def test_what_is_built_whole(tokenizer: Path, tmp_path: Path) -> None:
     assert build_deferred(runs.recipe(tokenizer, parallel="fsdp", model=asked)) is None
 
 
+def test_a_tower_that_is_added_is_built_whole(tokenizer: Path, tmp_path: Path) -> None:
+    """Its weights are in other files than the language model's, which the start has."""
+    build_model(tiny.options(tokenizer)).vision.model.save_pretrained(tmp_path / "tower")
+    start = save_model(tmp_path / "start", tiny.options(tokenizer, vision=None))
+    seeing = tiny.options(tokenizer, vision={"pretrained": str(tmp_path / "tower")}).model_dump()
+    asked = {"model": seeing, "parallel": "fsdp", "init_from": str(start), "init_changes": ["vision"]}
+    assert build_deferred(runs.recipe(tokenizer, **asked)) is None
+
+
 def test_errors_are_those_of_a_whole_model(tokenizer: Path, tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", tiny.options(tokenizer))
     other = tiny.options(tokenizer, connector=tiny.CONNECTOR | {"latents": 8}).model_dump()
