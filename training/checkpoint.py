@@ -85,8 +85,10 @@ class CheckpointSaver:
     end a run. `failure` is the error of the last checkpoint, or None.
     """
 
-    def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks) -> None:
+    def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks, best_step: int | None = None) -> None:
+        """Takes the step of the best checkpoint so far, which is kept however old it is."""
         self.folder, self.options, self.ranks = folder, options, ranks
+        self.best_step = best_step
         self.failure: str | None = None
         self._saved_step: int | None = None
         self._stager = DefaultStager(_IN_MEMORY_STAGING)
@@ -136,7 +138,9 @@ class CheckpointSaver:
         if self.ranks.is_first:
             there, own = list_checkpoints(self.folder), format_checkpoint_name(state.step)
             later = [name for name in there if name > own]  # damaged, or of steps that the run has gone back from
-            for name in [*later, *[name for name in there if name <= own][self.options.keep :]]:
+            best = None if self.best_step is None else format_checkpoint_name(self.best_step)
+            older = [name for name in there if name <= own][self.options.keep :]
+            for name in [*later, *(name for name in older if name != best)]:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
 
 

@@ -1,7 +1,7 @@
 """Generates a trained model's answer to a text with images: `shardloom generate`."""
 
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ IMAGE_MARKER = "<image>"
 
 
 Device = Literal["auto", "cpu", "cuda"]
+Part = str | int | DecodedImage
+"""A text, the id of a special token, or an image."""
 
 
 def answer_prompt(
@@ -43,7 +45,7 @@ def answer_prompt(
     loaded = load_model(Path(folder))
     model, tokenizer, prompts = loaded.model, loaded.tokenizer, loaded.prompts
     pictures = [load_image(path, model.options, model.vision.image_size) for path in images]
-    parts: list[str | int | DecodedImage] = interleave_images(text, pictures)
+    parts: list[Part] = interleave_images(text, pictures)
     if not chat:
         return generate(
             move_to_device(model, place), tokenizer, build_document_prompt(parts, tokenizer, prompts), options
@@ -69,7 +71,7 @@ def move_to_device(model: ResamplerLMM, device: str) -> ResamplerLMM:
     return model.to(device)
 
 
-def interleave_images(text: str, pictures: Sequence[DecodedImage]) -> list[str | int | DecodedImage]:
+def interleave_images(text: str, pictures: Sequence[DecodedImage]) -> list[Part]:
     """Splits the text at each `<image>` and inserts the pictures there.
 
     Raises `UsageError` when the numbers of pictures and places differ.
@@ -83,47 +85,66 @@ def interleave_images(text: str, pictures: Sequence[DecodedImage]) -> list[str |
 
 
 def build_chat_prompt(
-    parts: Sequence[str | int | DecodedImage], tokenizer: TextTokenizer, prompts: PromptOptions
+    parts: Sequence[Part],
+    tokenizer: TextTokenizer,
+    prompts: PromptOptions,
+    earlier: Sequence[tuple[Sequence[Part], str]] = (),
 ) -> Prompt:
     """Formats the parts as a user's turn before the assistant's answer, with the same tokens as `SampleTokenizer`.
 
-    Raises `UsageError` when the model's training could not format conversations.
+    `earlier` are turns of the user with the assistant's answers, which precede. The words of later turns are given as
+    ids, because only those of the first turn are its conversation's instruction. Raises `UsageError` when the model's
+    training could not format conversations.
     """
     if prompts.template_fault is not None:
         raise UsageError("--chat: this model was trained on no conversations: its chat template could not be split")
     chat = ChatTemplate.from_prompts(tokenizer, prompts)
-    turn: list[str | int | DecodedImage] = []
-    for part in parts:
-        turn += [part.strip()] if isinstance(part, str) else [part, *chat.after_image]
-    opening, answer = chat.find_opening(None, "user"), chat.find_opening("user", "assistant")
-    return [*opening, *turn, *chat.find_closing("user"), *answer]
+    prompt: list[Part] = []
+    for number, turn in enumerate([*(turn for turn, _ in earlier), parts]):
+        prompt += chat.find_opening("assistant" if number else None, "user")
+        for part in turn:
+            words = part.strip() if isinstance(part, str) else part
+            if isinstance(words, str):
+                prompt += tokenizer.encode(words) if number else [words]
+            else:
+                prompt += [words, *chat.after_image]
+        prompt += [*chat.find_closing("user"), *chat.find_opening("user", "assistant")]
+        if number < len(earlier):
+            prompt += [*tokenizer.encode(earlier[number][1].strip()), *chat.find_closing("assistant")]
+    return prompt
 
 
-def build_document_prompt(
-    parts: Sequence[str | int | DecodedImage], tokenizer: TextTokenizer, prompts: PromptOptions
-) -> Prompt:
+def build_document_prompt(parts: Sequence[Part], tokenizer: TextTokenizer, prompts: PromptOptions) -> Prompt:
     """Formats the parts as the start of a document, with a BOS and with `<|endofchunk|>` before each image but the
-    first, if training had them.
+    first, if training had them, and a line break between two texts.
     """
-    prompt: list[str | int | DecodedImage] = [*find_document_bos(tokenizer, prompts)]
+    prompt: list[Part] = [*find_document_bos(tokenizer, prompts)]
     seen = False
-    for part in parts:
+    for before, part in pairwise([None, *parts]):
+        assert part is not None
         if not isinstance(part, str):
             prompt += [tokenizer.special.end_of_chunk] if seen and prompts.end_of_chunk else []
             seen = True
+        elif isinstance(before, str):
+            prompt += tokenizer.encode("\n")
         prompt.append(part)
     return prompt
 
 
 def load_image(path: str, options: ModelOptions, tile: int) -> DecodedImage:
     """Reads an image file or URL, decoded no larger than the model can use. Raises `UsageError` when it can't."""
-    grids = options.any_resolution.grids if options.any_resolution.enabled else ((1, 1),)
     folder, name = split_path(path)
     try:
         data = folder.read(name)
     except ShardloomError as error:
         raise UsageError(f"--image {path}: {error}; pass an image's file or URL") from None
     try:
-        return decode_image(data, tile * max(max(grid) for grid in grids))
+        return decode_for_model(data, options, tile)
     except Rejected as error:
         raise UsageError(f"--image {path}: not a usable image: {error}; pass another") from None
+
+
+def decode_for_model(data: bytes, options: ModelOptions, tile: int) -> DecodedImage:
+    """Decodes an image file no larger than the model can use, whose tiles have `tile` pixels. Raises `Rejected`."""
+    grids = options.any_resolution.grids if options.any_resolution.enabled else ((1, 1),)
+    return decode_image(data, tile * max(max(grid) for grid in grids))

@@ -16,6 +16,7 @@ from schemas.log import LOG
 from training.checkpoint import CheckpointSaver, load_checkpoint, remove_later_checkpoints
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
+from training.evaluation.held_out_loss import HeldOutLog
 from training.metrics import MetricsLogger, StepCounts, compute_rates, measure_peak_memory, read_metrics
 from training.optimizer import set_learning_rates
 from training.parallel import init_distributed
@@ -76,7 +77,8 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 remove_later_checkpoints(folder / CHECKPOINTS_FOLDER, step)
         if ranks.is_first:
             announce(recipe, run.length)
-        saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks)
+        held_out = HeldOutLog(folder, trainer, run.plan, step)
+        saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks, held_out.best_step)
         ended, outcome = "done", None
         with (
             MetricsLogger(folder, recipe, step, steps, ranks.is_first) as metrics,
@@ -95,7 +97,9 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
                 metrics.log(_build_log_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
-                if step % recipe.checkpoint.every == 0 and step < steps:
+                if is_best := held_out.record(step, is_last=step == steps):
+                    saver.best_step = step
+                if (is_best or step % recipe.checkpoint.every == 0) and step < steps:
                     saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             if outcome is not None:
                 saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))

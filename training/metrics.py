@@ -215,18 +215,18 @@ def measure_peak_memory(device: torch.device) -> int:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Reads the lines of a run's log."""
-    return _read_lines(folder / METRICS_FILE)
+    return read_lines(folder / METRICS_FILE)
 
 
 def truncate_after_step(path: Path, step: int) -> None:
     """Removes a log's lines of steps after `step`, because the run takes these steps again."""
-    kept = [line for line in _read_lines(path) if line["step"] <= step]
+    kept = [line for line in read_lines(path) if line["step"] <= step]
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
     temporary.replace(path)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
     """Reads a file of JSON lines, and skips a line that a kill has cut off."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():

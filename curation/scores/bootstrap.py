@@ -1,4 +1,4 @@
-"""Computes 95% confidence intervals of measured rates by the percentile bootstrap over images.
+"""Computes 95% confidence intervals of measured rates by the percentile bootstrap over images or questions.
 
 Each draw takes as many images as there are, with replacement, and the rate is computed again from it. Images are drawn
 whole, because what is in one picture, and how well it is recognised, is correlated. The draws are seeded: the same

@@ -62,7 +62,7 @@ COMMANDS = {
         "stats annotations --json",
     ),
     "evaluate": Entry(
-        "Compare annotations with ground truth, or captions with annotations, with 95% confidence intervals.",
+        "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
     ),
     "engines": Entry(

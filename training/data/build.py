@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.mixture.held_out import HeldOut
 from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
@@ -75,6 +76,9 @@ def build_pack_plan(
         ),
         "the text": _hash([markup.fingerprint, [rule.model_dump(mode="json") for rule in rules]]),
     }
+    held_out = None if options.held_out is None else HeldOut(options.held_out.share, options.seed)
+    if held_out is not None:  # as runs name their data that hold nothing out
+        fingerprint["the held-out samples"] = _hash([held_out.share, held_out.seed])
     form = SequenceFormat(
         max_tokens=options.sequence_length,
         max_tiles=options.tiles_per_sequence,
@@ -83,7 +87,8 @@ def build_pack_plan(
         markup=markup,
         tiler=shape,
     )
-    return PackPlan(plan, Sources(names, tables, rules, tilers, np.asarray(numbers, np.int64)), form, fingerprint)
+    sources_in_order = Sources(names, tables, rules, tilers, np.asarray(numbers, np.int64))
+    return PackPlan(plan, sources_in_order, form, fingerprint, held_out)
 
 
 def _select_measures(options: DataOptions, table: SampleTable, markup: Markup) -> dict[str, NDArray[np.int32]]:

@@ -10,12 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-import numpy as np
-
 from schemas.errors import ShardloomError
 from training.batch import Batch
 from training.data.assemble import BadSample
-from training.data.plan import Cursor, Pack, PackPlan
+from training.data.plan import Cursor, Pack, PackPlan, make_empty_pack
 from training.data.readers import POLL_SECONDS, MicroBatch, MicroBatchDataset, MicroBatchReader, ReadResult
 from training.data.stall import ReaderSlots, StallWatch
 
@@ -145,15 +143,10 @@ class _MicroBatchSampler:
                 planned.left_out.update(pack.left_out)
                 planned.split.update(pack.split)
             self.pending_steps.append(planned)
-            step += [_make_empty_pack(planned.cursor)] * (
+            step += [make_empty_pack(planned.cursor)] * (
                 self._global_batch_size - len(step)
             )  # pads the last step to full size
             for first in self._places:
                 self.pending_micro_batches.append(MicroBatch(number, step[first : first + self._micro_batch_size]))
                 yield self.pending_micro_batches[-1]
                 number += 1
-
-
-def _make_empty_pack(cursor: Cursor) -> Pack:
-    none = np.zeros(0, np.int64)
-    return Pack(cursor, none, none, none.reshape(0, 4), none, none)

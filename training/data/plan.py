@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.mixture.held_out import HeldOut
 from curation.mixture.plan import Plan
 from curation.mixture.reader import IndexRow
 from curation.mixture.shuffle import Shuffle
@@ -32,7 +33,8 @@ CUT_TURNS = "cut_turns"
 _CLEARER_NAMES = {"the image size": "the image tiling", "the text": "the text options or markup"}
 """What messages call the hashes whose names, which checkpoints store, say less than they cover."""
 
-_REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_text"}
+_HELD_OUT = -4  # in place of a sample's words
+_REASONS = {NO_CAPTION: "no_caption", UNREADABLE: "unreadable", NO_TEXT: "no_text", _HELD_OUT: "held_out"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,17 @@ class PackPlan:
     """Decides which samples make up which sequence."""
 
     def __init__(
-        self, mixture_plan: Plan, sources: Sources, sequence_format: SequenceFormat, fingerprint: Mapping[str, str]
+        self,
+        mixture_plan: Plan,
+        sources: Sources,
+        sequence_format: SequenceFormat,
+        fingerprint: Mapping[str, str],
+        held_out: HeldOut | None = None,
     ) -> None:
         """Takes the `mixture_plan` that orders the samples of the `sources`, and the `sequence_format` of their
-        sequences.
+        sequences. Samples that are `held_out` are in no pack.
         """
+        self.held_out = held_out
         self.mixture_plan, self.sources, self.sequence_format = mixture_plan, sources, sequence_format
         self.fingerprint = dict(fingerprint)
         """Hashes of everything that the sequence depends on, by a name for messages; see `check_unchanged`."""
@@ -92,11 +100,33 @@ class PackPlan:
 
     def pack_window(self, number: int) -> list[Pack]:
         """Returns the packs of a window in order; a window without usable samples has one empty pack."""
-        form = self.sequence_format
-        start = number * form.window
-        drawn = self.mixture_plan.take(start, min(start + form.window, self.mixture_plan.length))
-        items = _WindowItems(self.sources.mixture_indices[drawn.sources], drawn.samples)
-        left_out, split = self._collect_items(items)
+        start = number * self.sequence_format.window
+        drawn = self.mixture_plan.take(start, min(start + self.sequence_format.window, self.mixture_plan.length))
+        return self._pack_samples(self.sources.mixture_indices[drawn.sources], drawn.samples, number)
+
+    def pack_held_out(self, most: int) -> list[Pack]:
+        """Returns packs of the first `most` held-out samples of each source; those that can't be packed are left out.
+
+        Nothing else is in them, and none of their samples is in any other pack. Raises `UsageError` if there are none.
+        """
+        if self.held_out is None:
+            return []
+        chosen = [
+            self.held_out.find_first(name, len(table.numbers["words"]), most)
+            for name, table in zip(self.sources.names, self.sources.tables, strict=True)
+        ]
+        numbers = np.repeat(np.arange(len(chosen)), [len(samples) for samples in chosen])
+        packs = self._pack_samples(numbers, np.concatenate(chosen), self.window_count, of_held_out=True)
+        if not any(len(one.samples) for one in packs):
+            raise UsageError("data.held_out: it holds out no sample that can be used; raise held_out.share")
+        return packs
+
+    def _pack_samples(
+        self, sources: NDArray[np.int64], samples: NDArray[np.int64], number: int, of_held_out: bool = False
+    ) -> list[Pack]:
+        """Packs samples, given by source and number, as window `number`."""
+        form, items = self.sequence_format, _WindowItems(sources, samples)
+        left_out, split = self._collect_items(items, of_held_out)
         lengths, tiles = np.asarray(items.lengths, np.int64), np.asarray(items.tiles, np.int64)
         packs: list[list[int]] = pack(lengths, tiles, form.max_tokens, form.max_tiles) or [[]]
         order = Shuffle.for_source(len(packs), self.mixture_plan.mixture.seed, f"packs of window {number}").permute(
@@ -128,8 +158,11 @@ class PackPlan:
             return self.sources.tables[int(unit.sources[0])].rows.find_shard(int(unit.samples[0]))
         return ""
 
-    def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
-        """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
+    def _collect_items(self, items: "_WindowItems", of_held_out: bool) -> tuple[Counter[str], Counter[str]]:
+        """Fills `items` with what is to be packed: the samples that are held out, or the others.
+
+        Returns the counts of left-out samples and of pieces.
+        """
         form, count = self.sequence_format, len(items.samples)
         words, tiles, groups = (np.empty(count, np.int64) for _ in range(3))
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
@@ -137,6 +170,8 @@ class PackPlan:
             numbers, samples = self.sources.tables[source].numbers, items.samples[places]
             words[places], tiles[places] = numbers["words"][samples], numbers["tiles"][samples]
             groups[places] = numbers["images"][samples] if form.markup.fixed_sampling else tiles[places]
+            if self.held_out is not None and not of_held_out:
+                words[places[self.held_out.select(self.sources.names[source], samples)]] = _HELD_OUT
         lengths = words + groups * form.markup.tokens_per_tile
         fits = (words > 0) & (lengths <= form.max_tokens) & (tiles <= form.max_tiles)
         left_out: Counter[str] = Counter()
@@ -206,6 +241,12 @@ class _WindowItems:
                 self.lengths.append(one.length)
                 self.tiles.append(one.tiles)
                 self.pieces.append(one.piece)
+
+
+def make_empty_pack(cursor: Cursor) -> Pack:
+    """Returns a pack of no sample, for a rank that has none where others have one."""
+    none = np.zeros(0, np.int64)
+    return Pack(cursor, none, none, none.reshape(0, 4), none, none)
 
 
 def count_sample_tiles(shape: ImageTiler, row: IndexRow) -> list[int]:

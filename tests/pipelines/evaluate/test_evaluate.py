@@ -366,6 +366,16 @@ def test_the_table_and_the_json(small: tuple[str, str], capsys: pytest.CaptureFi
     }
 
 
+def test_a_score_under_its_limit_ends_with_1(small: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The scores are printed first; `cat.recall` is 0.5, and `dog.recall_asked` has no value."""
+    arguments = ("boxes", small[0], "--truth", small[1], "--json", "--fail-under")
+    code, out, err = run(*arguments, "cat.recall=0.5", capsys=capsys)
+    assert (code, err) == (0, "")
+    code, again, err = run(*arguments, "cat.recall=0.6", "--fail-under", "dog.recall_asked=0", capsys=capsys)
+    assert (code, again) == (1, out)
+    assert err == "error: --fail-under: cat.recall is 0.5, under 0.6; dog.recall_asked has no value\n"
+
+
 def test_a_hostile_label_steers_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = PICTURE | {"file": "a", "uid": "a", "objects": [CAT | {"label": "[red]\x1b[31m:smile:"}]}
     rows = [{"uid": "a", "width": 200, "height": 100, "boxes": []}]
@@ -433,7 +443,7 @@ def test_wrong_use_is_one_line_and_2(
         ("boxes", str(tmp_path), "--truth", truth): rf"{tmp_path} is not an output set: it has no recipe.yaml",
         ("ocr", annotations, "--truth", words): f"{annotations} has no ocr: annotate ocr first",
         ("ocr", annotations, "--truth", words, "--iou", "0.5"): "--iou and --aliases are for boxes, not for ocr",
-        ("tags", annotations, "--truth", truth): "'tags' can't be evaluated: use boxes, ocr or captions",
+        ("tags", annotations, "--truth", truth): "'tags' can't be evaluated: use boxes, ocr, captions or model",
         ("boxes", annotations): "evaluate boxes: pass --truth, a JSONL file of the ground truth",
     }.items():
         code, out, err = run(*arguments, capsys=capsys)

@@ -116,12 +116,15 @@ def test_the_command(annotations: str, capsys: pytest.CaptureFixture[str]) -> No
     assert "checked: 3 of 4 images" in out
     assert "alt_text of webshop: quote 1 (0 contradicted), thing 4 (1 contradicted), count 0 (0 contradicted)" in out
     assert "unknown: 1 without a caption, 1 without boxes" in out
+    code, _, err = run("captions", annotations, "--fail-under", "alt_text.webshop.contradicted=0.1", capsys=capsys)
+    assert code == 1
+    assert err == "error: --fail-under: alt_text.webshop.contradicted is 0.2, over 0.1\n"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["captions", "SET", "--truth", "x"], "--truth, --index, --iou and --aliases are for boxes and ocr"),
+        (["captions", "SET", "--truth", "x"], "--truth and --index are for boxes and ocr, not for captions"),
         (["captions", "SET", "--caption-column", "x"], "--caption-column: there are no files to take it from"),
         (["ocr", "SET"], "evaluate ocr: pass --truth"),
         (

@@ -1,0 +1,1 @@
+"""Scores a model's answers to questions about images by the metrics of published benchmarks."""

@@ -1,0 +1,76 @@
+"""Computes a metric's figures of a model's answers, and of two models' differences, with 95% confidence intervals.
+
+The intervals are percentile bootstraps over questions, or over groups of questions that a metric keeps together. Two
+models are compared in pairs: each draw takes the same questions of both, so that questions which are hard for both add
+nothing to the interval of the difference.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation.scores.answers.metric import AnsweredQuestion, Counts, Group, Metric
+from curation.scores.bootstrap import Estimate, Floats, draw_group_resamples, estimate
+
+Estimates = dict[str, Estimate]
+
+
+def score_answers(metric: Metric, questions: Sequence[AnsweredQuestion]) -> Estimates:
+    """Returns the figures with their intervals; those of no question have no value."""
+    groups = _group_questions(questions)
+    names, table = _build_table(metric.count(groups))
+    sums = _sum_draws(table)
+    figures = _compute_figures(metric, names, sums)
+    return {figure: estimate(values, len(groups)) for figure, values in figures.items()}
+
+
+def compare_answers(
+    metric: Metric, questions: Sequence[AnsweredQuestion], others: Sequence[AnsweredQuestion]
+) -> Estimates:
+    """Returns how much the first model's figures are above the second's, on the questions that both answered.
+
+    Raises `ValueError` if there is none, or if a question has other right answers in the two.
+    """
+    first, second = ({question.id: question for question in answered} for answered in (questions, others))
+    shared = [name for name in first if name in second]
+    if not shared:
+        raise ValueError("the two have no question in common")
+    for name in shared:
+        if (first[name].answers, first[name].choices) != (second[name].answers, second[name].choices):
+            raise ValueError(f"question {name} has other right answers in the two")
+    groups = _group_questions([first[name] for name in shared])
+    names, table = _build_table(metric.count(groups))
+    other_names, other_table = _build_table(metric.count([[second[one.id] for one in group] for group in groups]))
+    sums = _sum_draws(np.hstack([table, other_table]))
+    ours = _compute_figures(metric, names, sums[:, : len(names)])
+    theirs = _compute_figures(metric, other_names, sums[:, len(names) :])
+    return {figure: estimate(ours[figure] - theirs[figure], len(groups)) for figure in metric.figures}
+
+
+def _group_questions(questions: Sequence[AnsweredQuestion]) -> list[Group]:
+    groups: dict[tuple[str, str], list[AnsweredQuestion]] = {}
+    for question in questions:
+        key = ("group", question.group) if question.group else ("question", question.id)
+        groups.setdefault(key, []).append(question)
+    return list(groups.values())
+
+
+def _build_table(counts: Sequence[Counts]) -> tuple[list[str], Floats]:
+    """Returns the names of all counts, and the counts of each group, [groups, names]."""
+    names = sorted({name for one in counts for name in one})
+    table = np.array([[one.get(name, 0.0) for name in names] for one in counts], np.float64)
+    return names, table.reshape(len(counts), len(names))
+
+
+def _sum_draws(table: Floats) -> Floats:
+    """Returns the sums of the sample and of each draw, [1 + draws, names]; equal rows are drawn together."""
+    rows, sizes = np.unique(table, axis=0, return_counts=True)
+    sums: Floats = draw_group_resamples(sizes.tolist()) @ rows
+    return sums
+
+
+def _compute_figures(metric: Metric, names: Sequence[str], sums: Floats) -> dict[str, Floats]:
+    by_name = dict(zip(names, sums.T, strict=True))
+    if not by_name:
+        return {figure: np.full(len(sums), np.nan) for figure in metric.figures}
+    return {figure: compute(by_name) for figure, compute in metric.figures.items()}

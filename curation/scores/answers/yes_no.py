@@ -1,0 +1,83 @@
+"""Scores questions whose answer is yes or no: POPE, and MME with its accuracy+ over both questions of an image.
+
+Each benchmark's own script reads the answer in its own way, and is followed here: `evaluate.py` of POPE, whose answer
+is yes unless its first sentence has a no, and `calculation.py` of MME, whose answer must begin with one of the two.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from curation.scores.answers.metric import AnsweredQuestion, Counts, Group, Metric, Sums, count_each
+from curation.scores.bootstrap import Floats, divide
+
+_NO = frozenset(("No", "not", "no"))
+_PREFIX = 4  # characters of an answer of MME that are searched
+_SEPARATOR = "/"
+
+
+def read_pope_answer(text: str) -> bool:
+    """Returns whether the answer is yes."""
+    return _NO.isdisjoint(text.split(".")[0].replace(",", "").split(" "))
+
+
+def count_pope(question: AnsweredQuestion) -> Counts:
+    """Counts a question by what is right and what was answered."""
+    right, given = question.answers[0].strip().lower() != "no", read_pope_answer(question.prediction)
+    return {"questions": 1, "yes": given, "true": right == given, "true_yes": right and given, "objects": right}
+
+
+POPE = Metric(
+    "pope",
+    count_each(count_pope),
+    {
+        "f1": lambda sums: divide(2 * sums["true_yes"], sums["yes"] + sums["objects"]),
+        "accuracy": lambda sums: divide(sums["true"], sums["questions"]),
+        "precision": lambda sums: divide(sums["true_yes"], sums["yes"]),
+        "recall": lambda sums: divide(sums["true_yes"], sums["objects"]),
+        "yes_share": lambda sums: divide(sums["yes"], sums["questions"]),
+    },
+)
+
+
+def read_mme_answer(text: str) -> str | None:
+    """Returns `yes` or `no`, or None for another answer."""
+    prefix = text.strip().lower()[:_PREFIX]
+    return next((word for word in ("yes", "no") if word in prefix), None)
+
+
+def count_mme(groups: Sequence[Group]) -> list[Counts]:
+    """Counts, by category, the questions and images and those answered right. A group is an image."""
+    return [_count_image(group) for group in groups]
+
+
+def _count_image(group: Group) -> Counts:
+    right = [read_mme_answer(one.prediction) == one.answers[0].strip().lower() for one in group]
+    counts = {"questions": len(right), "right": sum(right), "images": 1, "images_right": all(right)}
+    return {f"{group[0].category}{_SEPARATOR}{name}": count for name, count in counts.items()}
+
+
+def _average_categories(sums: Sums, parts: Sequence[tuple[str, str]]) -> Floats:
+    """Returns the mean of the shares, parts of wholes, of all categories; a share of nothing is left out."""
+    categories = sorted({name.rsplit(_SEPARATOR, 1)[0] for name in sums})
+    shares = [
+        divide(sums[f"{category}{_SEPARATOR}{part}"], sums[f"{category}{_SEPARATOR}{whole}"])
+        for category in categories
+        for part, whole in parts
+    ]
+    known = ~np.isnan(shares)
+    return divide(np.where(known, shares, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+
+
+_ACCURACY, _ACCURACY_PLUS = ("right", "questions"), ("images_right", "images")
+
+# The published total is the sum over 14 categories of 100 times both shares: `normalised` times 2,800.
+MME = Metric(
+    "mme",
+    count_mme,
+    {
+        "normalised": lambda sums: _average_categories(sums, [_ACCURACY, _ACCURACY_PLUS]),
+        "accuracy": lambda sums: _average_categories(sums, [_ACCURACY]),
+        "accuracy_plus": lambda sums: _average_categories(sums, [_ACCURACY_PLUS]),
+    },
+)

@@ -1,0 +1,56 @@
+"""Finds the images that rows of a question set name, in a folder or in a tar."""
+
+from curation.tasks.options import QuestionSetOptions
+from curation.tasks.question import QuestionImage
+from schemas.errors import StorageError, UsageError
+from schemas.records.quarantine import Reason, Rejected
+from schemas.storage.folder import Folder, split_path
+from schemas.tar.reader import TarReader
+
+_MAX_BYTES = 1 << 28  # of one image file
+
+
+class QuestionImages:
+    """Reads the images of one question set."""
+
+    def __init__(self, options: QuestionSetOptions) -> None:
+        """Lists the members if the images are in a tar. Raises `UsageError` if that can't be read."""
+        place = options.images or split_path(options.path)[0].url
+        self._tar: str | None = None
+        self._members: dict[str, tuple[int, int]] = {}
+        if place.endswith(".tar"):
+            self._folder, self._tar = split_path(place)
+            self._members = _list_members(self._folder, self._tar)
+        else:
+            self._folder = Folder(place)
+
+    def read(self, image: QuestionImage) -> bytes:
+        """Returns the bytes of an image file. Raises `Rejected` for one that is not there."""
+        if isinstance(image, bytes):
+            return image
+        if self._tar is None:
+            return self._read_file(image.name)
+        if image.name not in self._members:
+            raise Rejected(Reason.LOST_IMAGE, f"{image.name} is not in {self._folder.resolve_path(self._tar)}")
+        return self._folder.read_range(self._tar, *self._members[image.name])
+
+    def _read_file(self, name: str) -> bytes:
+        if name.startswith("/") or "://" in name or ".." in name.split("/"):
+            raise Rejected(Reason.LOST_IMAGE, f"{name} is no path inside {self._folder.url}")
+        try:
+            return self._folder.read_inside(name, _MAX_BYTES)
+        except StorageError as error:
+            raise Rejected(Reason.LOST_IMAGE, str(error)) from None
+
+
+def _list_members(folder: Folder, tar: str) -> dict[str, tuple[int, int]]:
+    """Returns the first and the last byte (exclusive) of each file of a tar, by its name there."""
+    try:
+        with folder.open(tar) as file:
+            return {
+                member.name: (member.offset, member.offset + len(member.data))
+                for sample in TarReader(file, hashing=False)
+                for member in sample.members.values()
+            }
+    except StorageError as error:
+        raise UsageError(f"images: {error}") from None

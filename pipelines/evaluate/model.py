@@ -1,0 +1,113 @@
+"""Lets a trained model answer the questions of task files, and keeps all predictions: `shardloom evaluate model`."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from curation.scores.answers.registry import METRICS
+from curation.tasks.demonstrations import Demonstrations
+from curation.tasks.files import QuestionSet, read_question_set
+from curation.tasks.images import QuestionImages
+from curation.tasks.options import TaskOptions
+from curation.tasks.predictions import Prediction, Predictions, encode_predictions
+from curation.tasks.question import Question
+from curation.tasks.task_file import load_task
+from pipelines.evaluate.model_scores import QUARANTINE, ROWS
+from pipelines.output.writer import encode_parquet
+from pipelines.terminal.progress import Progress
+from schemas.errors import UsageError
+from schemas.log import LOG
+from schemas.records.quarantine import QUARANTINE_SCHEMA, QuarantinedRow, make_quarantine_table
+from schemas.storage.folder import Folder
+from training.checkpoint_model import LoadedModel, load_model
+from training.evaluation.model_folder import find_model_folder
+from training.evaluation.predict import DemonstrationSet, Predictor
+from training.inference import Device, move_to_device, resolve_device
+
+BATCH_SIZE = 8  # questions that are answered together
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """Holds a task with the questions and demonstrations that were read for it."""
+
+    options: TaskOptions
+    found: QuestionSet
+    questions: list[Question]
+    images: QuestionImages
+    demonstrations: DemonstrationSet | None
+
+
+def evaluate_model(
+    model: str, tasks: Sequence[str], output: str, batch_size: int = BATCH_SIZE, device: Device = "auto"
+) -> list[Predictions]:
+    """Answers the questions of all task files with each number of demonstrations, and writes the predictions.
+
+    All tasks are read before the model is loaded. Raises `UsageError` for a wrong task, a model that is none, and an
+    output folder that holds predictions already.
+    """
+    opened = [open_task(path) for path in tasks]
+    names = Counter(task.options.name for task in opened)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
+    folder = Folder(output)
+    folder.check_output()
+    if folder.list_files(ROWS):
+        raise UsageError(f"--output: {output} holds predictions already; pass a new folder")
+    place = find_model_folder(model)
+    target = resolve_device(device)
+    loaded = load_model(place)
+    move_to_device(loaded.model, target)
+    return [
+        answer_task(loaded, task, shots, model, batch_size, folder) for task in opened for shots in task.options.shots
+    ]
+
+
+def open_task(path: str) -> OpenTask:
+    """Reads a task file and all that it names, but no images. Raises `UsageError`."""
+    task = load_task(path)
+    metric = METRICS[task.metric]
+    found = read_question_set(task.questions, metric)
+    questions = found.questions
+    if task.limit is not None and task.limit < len(questions):
+        chosen = sorted(random.Random(task.seed).sample(range(len(questions)), task.limit))
+        questions = [questions[at] for at in chosen]
+    demonstrations = None
+    if (source := task.demonstrations) is not None:
+        pool = read_question_set(source.questions, metric).questions
+        drawer = Demonstrations(pool, source.pool, source.seed)
+        demonstrations = DemonstrationSet(drawer, QuestionImages(source.questions))
+    return OpenTask(task, found, questions, QuestionImages(task.questions), demonstrations)
+
+
+def answer_task(
+    loaded: LoadedModel, task: OpenTask, shots: int, model: str, batch_size: int, output: Folder
+) -> Predictions:
+    """Answers the questions of a task with this number of demonstrations, and writes predictions and quarantine."""
+    options = task.options
+    predictor = Predictor(loaded, options, task.images, task.demonstrations)
+    rows: list[Prediction] = []
+    left_out: list[QuarantinedRow] = [*task.found.quarantined]
+    with Progress(f"evaluate {options.name}, {shots} shots", len(task.questions), "questions") as progress:
+        for one in predictor.predict(task.questions, shots, batch_size):
+            if isinstance(one, Prediction):
+                rows.append(one)
+            else:
+                left_out.append(one)
+            progress.items += 1
+            progress.advance(1)
+    if lost := predictor.lost_demonstrations:
+        LOG.warning(f"evaluate {options.name}: {len(lost):,} demonstrations have unusable images: others were drawn")
+    found = Predictions(
+        task=options.name,
+        shots=shots,
+        metric=options.metric,
+        about={"model": model, "options": options.model_dump(mode="json")},
+        rows=rows,
+        reasons=dict(sorted(Counter(row.reason for row in left_out).items())),
+    )
+    output.write(f"{ROWS}/{found.name}.parquet", encode_predictions(found))
+    table = make_quarantine_table(left_out)
+    output.write(f"{QUARANTINE}/{found.name}.parquet", encode_parquet([table], QUARANTINE_SCHEMA))
+    return found

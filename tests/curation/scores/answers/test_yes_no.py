@@ -1,0 +1,57 @@
+"""POPE and MME on hand-worked answers."""
+
+import pytest
+
+from curation.scores.answers.metric import AnsweredQuestion
+from curation.scores.answers.scoring import score_answers
+from curation.scores.answers.yes_no import MME, POPE, read_mme_answer, read_pope_answer
+
+
+@pytest.mark.parametrize(
+    ("text", "is_yes"),
+    [
+        ("yes", True),
+        ("No, there is none.", False),
+        ("There is not a dog. Yes", False),
+        ("Yes. no", True),
+        ("NO", True),  # the script knows no and No
+        ("Nope", True),
+        ("", True),
+    ],
+)
+def test_answers_as_pope_reads_them(text: str, is_yes: bool) -> None:
+    assert read_pope_answer(text) is is_yes
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("Yes", "yes"), (" no.", "no"), ("Yes, it is", "yes"), ("not", "no"), ("It is, yes", None), ("", None)],
+)
+def test_answers_as_mme_reads_them(text: str, answer: str | None) -> None:
+    assert read_mme_answer(text) == answer
+
+
+def test_figures_of_pope() -> None:
+    """Three right yes, one false, one missed, two right no."""
+    told = [("yes", "yes")] * 3 + [("no", "yes"), ("yes", "no"), ("no", "no"), ("no", "No.")]
+    questions = [AnsweredQuestion(str(n), (right,), given) for n, (right, given) in enumerate(told)]
+    values = {name: one.value for name, one in score_answers(POPE, questions).items()}
+    assert list(values) == ["f1", "accuracy", "precision", "recall", "yes_share"]
+    assert values == pytest.approx(
+        {"f1": 0.75, "accuracy": 5 / 7, "precision": 0.75, "recall": 0.75, "yes_share": 4 / 7}
+    )
+
+
+def test_figures_of_mme() -> None:
+    """A category with both questions of one of two images right, and a category with an image half right."""
+    told = [("count", "1", "yes"), ("count", "1", "no"), ("count", "2", "yes"), ("count", "2", "yes")]
+    told += [("color", "3", "no"), ("color", "3", "other")]
+    rights = ("yes", "no", "yes", "no", "no", "yes")
+    questions = [
+        AnsweredQuestion(str(n), (right,), given, group=image, category=category)
+        for n, ((category, image, given), right) in enumerate(zip(told, rights, strict=True))
+    ]
+    found = score_answers(MME, questions)
+    assert found["accuracy"].value == pytest.approx((3 / 4 + 1 / 2) / 2)
+    assert found["accuracy_plus"].value == pytest.approx((1 / 2 + 0) / 2)
+    assert found["normalised"].value == pytest.approx((3 / 4 + 1 / 2 + 1 / 2 + 0) / 4)

@@ -1,0 +1,119 @@
+"""Question files of each ending, odd rows included, and the images that rows name."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.scores.answers.registry import METRICS
+from curation.tasks.files import QuestionSet, read_question_set
+from curation.tasks.images import QuestionImages
+from curation.tasks.options import QuestionSetOptions
+from curation.tasks.question import ImageFile
+from schemas.errors import UsageError
+from schemas.records.quarantine import Reason, Rejected
+
+
+def options(path: Path | str, **more: Any) -> QuestionSetOptions:
+    return QuestionSetOptions.model_validate({"path": str(path)} | more)
+
+
+def read(path: Path | str, metric: str = "exact_match", **more: Any) -> QuestionSet:
+    return read_question_set(options(path, **more), METRICS[metric])
+
+
+def pack(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_lines_of_json(tmp_path: Path) -> None:
+    rows = [{"id": "a", "question": "Q", "answer": "x"}, {"id": "a", "answer": "y"}, {"id": "b"}]
+    lines = [*map(json.dumps, rows), "", "[1]", "{", json.dumps({"id": "c", "answer": "z"})]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    found = read(tmp_path / "q.jsonl")
+    assert [(one.id, one.text, one.answers) for one in found.questions] == [("a", "Q", ("x",)), ("c", "", ("z",))]
+    assert [(row.key, row.reason) for row in found.quarantined] == [
+        (f"{tmp_path}/q.jsonl#1", "duplicate_key"),
+        (f"{tmp_path}/q.jsonl#2", "malformed_row"),
+        (f"{tmp_path}/q.jsonl#3", "malformed_row"),
+        (f"{tmp_path}/q.jsonl#4", "malformed_row"),
+    ]
+    assert found.quarantined[2].detail == "the line is not a JSON object"
+
+
+def test_parquet_as_harnesses_publish_it(tmp_path: Path) -> None:
+    """With Hugging Face's struct of an image, in two files; a text that is not UTF-8 costs its row alone."""
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"question_id": str(n), "image": {"bytes": b"jpeg%d" % n, "path": "x"}, "answer": "yes"} for n in range(3)]
+    schema = pa.schema([("question_id", pa.string()), ("image", image), ("answer", pa.string())])
+    table = pa.Table.from_pylist(rows, schema)
+    pq.write_table(table.slice(0, 2), tmp_path / "test-0.parquet")
+    broken = pa.array([b"\xff"]).view(pa.string())
+    pq.write_table(
+        pa.concat_tables([table.slice(2), table.slice(2).set_column(2, "answer", broken)]), tmp_path / "test-1.parquet"
+    )
+    found = read(tmp_path / "test-*.parquet")
+    assert [(one.id, one.images) for one in found.questions] == [(str(n), (b"jpeg%d" % n,)) for n in range(3)]
+    assert [(row.key, row.reason) for row in found.quarantined] == [(f"{tmp_path}/test-1.parquet#3", "malformed_row")]
+
+
+def test_tar_of_captioned_images(tmp_path: Path) -> None:
+    members = {"a.jpg": b"1", "a.txt": b"A cat.", "b.txt": b"none", "c.png": b"3", "d.jpg": b"4", "d.txt": b"\xff"}
+    found = read(pack(tmp_path / "0.tar", members), "cider")
+    assert [(one.id, one.text, one.images, one.answers) for one in found.questions] == [("a", "", (b"1",), ("A cat.",))]
+    assert [(row.reason, row.detail) for row in found.quarantined] == [
+        ("missing_image", "b has no image"),
+        ("malformed_row", "it has 0 answers; cider needs 1"),
+        ("malformed_row", "an answer is not UTF-8: invalid start byte at byte 0"),
+    ]
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("id,answer\n")
+    (tmp_path / "q.jsonl").write_text('{"id": "b"}\n')
+    (tmp_path / "q.parquet").write_bytes(b"PAR1")
+    for name, message in {
+        "q.csv": r"questions are read from \.jsonl, \.parquet, \.tar files$",
+        "q.jsonl": "none of its 1 rows is a question, the first because it has 0 answers; exact_match needs 1$",
+        "q.parquet": "q.parquet can't be read: ",
+        "none.jsonl": "no file matches ",
+    }.items():
+        with pytest.raises(UsageError, match=message):
+            read(tmp_path / name)
+
+
+def test_images_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "set" / "images").mkdir(parents=True)
+    (tmp_path / "set" / "images" / "1.jpg").write_bytes(b"one")
+    (tmp_path / "secret.jpg").write_bytes(b"secret")
+    (tmp_path / "set" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    images = QuestionImages(options(tmp_path / "set" / "q.jsonl"))
+    assert images.read(ImageFile("images/1.jpg")) == b"one"
+    assert images.read(b"bytes") == b"bytes"
+    assert (
+        QuestionImages(options("q.jsonl", images=str(tmp_path / "set" / "images"))).read(ImageFile("1.jpg")) == b"one"
+    )
+    for name in ("2.jpg", "../secret.jpg", f"{tmp_path}/secret.jpg", "link.jpg", "file:///etc/passwd"):
+        with pytest.raises(Rejected) as found:
+            images.read(ImageFile(name))
+        assert found.value.reason == Reason.LOST_IMAGE
+
+
+def test_images_of_a_tar(tmp_path: Path) -> None:
+    tar = pack(tmp_path / "images.tar", {"val/1.jpg": b"one", "val/2.jpg": b"two"})
+    images = QuestionImages(options("q.jsonl", images=str(tar)))
+    assert [images.read(ImageFile(f"val/{n}.jpg")) for n in (2, 1)] == [b"two", b"one"]
+    with pytest.raises(Rejected, match=r"3\.jpg is not in "):
+        images.read(ImageFile("3.jpg"))
+    with pytest.raises(UsageError, match=r"^images: cannot "):
+        QuestionImages(options("q.jsonl", images=str(tmp_path / "none.tar")))

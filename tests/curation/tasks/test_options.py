@@ -1,0 +1,57 @@
+"""Task files: paths, defaults, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from curation.tasks.options import ReadOutOptions
+from curation.tasks.task_file import load_task
+from schemas.errors import UsageError
+
+LEAST = "questions: {path: val.jsonl}\nmetric: exact_match\n"
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "pets.yaml").write_text(text)
+    return str(folder / "pets.yaml")
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    text = LEAST + "demonstrations: {questions: {path: train.jsonl, images: train.tar}}\nshots: [0, 4]\n"
+    task = load_task(write(tmp_path, text))
+    assert (task.name, task.shots) == ("pets", [0, 4])
+    assert task.questions.path == f"{tmp_path}/val.jsonl"
+    assert task.demonstrations is not None
+    assert task.demonstrations.questions.images == f"{tmp_path}/train.tar"
+    assert load_task(write(tmp_path, LEAST + "name: dogs\n")).name == "dogs"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("metric: cider\n", "the key 'metric' occurs twice"),
+        ("shots: [4]\n", "demonstrations: shots need a set of questions to draw from, of a training split"),
+        ("prompt: {text_only_shots: 2}\n", "demonstrations: shots need a set of questions to draw from"),
+        ("answer_by: perplexity\n", "answer_by: perplexity is for metrics of choices: multiple_choice"),
+        ("prompt: {question: '{q}'}\n", "unknown field {q}: use one of question, choices"),
+        ("prompt: {answer: '{'}\n", "the brace at character 1 has no partner"),
+        ("name: a/b\n", "name: "),
+        ("shots: []\n", "shots is empty"),
+        ("colour: red\n", "unknown key colour"),
+    ],
+)
+def test_wrong_files(tmp_path: Path, more: str, message: str) -> None:
+    with pytest.raises(UsageError) as found:
+        load_task(write(tmp_path, LEAST + more))
+    assert message in str(found.value)
+
+
+def test_unknown_metric(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"metric: .*there is no metric 'bleu', only cider, vqa_accuracy, "):
+        load_task(write(tmp_path, "questions: {path: x}\nmetric: bleu\n"))
+
+
+def test_reading_out() -> None:
+    assert ReadOutOptions().read("  a cat \n") == "a cat"
+    assert ReadOutOptions(cut_at=["Question", ", "], remove=['"']).read('"red", blue Question: x') == "red"
+    assert ReadOutOptions(cut_at=["\n"]).read("\n\nred\nblue") == "red"

@@ -1,0 +1,39 @@
+"""Predictions are read as they were written."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curation.scores.answers.metric import AnsweredQuestion
+from curation.tasks.predictions import Prediction, Predictions, encode_predictions, read_predictions
+from schemas.errors import UsageError
+from schemas.storage.folder import Folder
+
+ROW = Prediction(
+    *("1", "What?", ("cat", "dog"), (), "g", "c", ("7", "8"), " a cat.", "a cat", True, 30, 4, (0.5, 1.25), ""),
+)
+FOUND = Predictions("pets", 4, "exact_match", {"model": "m", "options": {"seed": 1}}, [ROW], {"lost_image": 2})
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("p.parquet", encode_predictions(FOUND))
+    assert read_predictions(folder, "p.parquet") == FOUND
+    assert encode_predictions(FOUND) == encode_predictions(read_predictions(folder, "p.parquet"))
+    assert FOUND.name == "pets-4shot"
+    assert ROW.to_answered() == AnsweredQuestion("1", ("cat", "dog"), "a cat", (), "g", "c")
+
+
+def test_other_files(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    pq.write_table(pa.table({"id": ["1"]}), tmp_path / "other.parquet")
+    (tmp_path / "text.parquet").write_text("no")
+    for name in ("other.parquet", "text.parquet"):
+        with pytest.raises(UsageError, match=rf"{name} holds no predictions of `evaluate model`$"):
+            read_predictions(folder, name)
+    folder.write("p.parquet", encode_predictions(replace(FOUND, metric="later")))
+    with pytest.raises(UsageError, match=r"p\.parquet is scored by later, which this version does not know$"):
+        read_predictions(folder, "p.parquet")

@@ -1,0 +1,145 @@
+"""Golden prompts at 0, 4 and 8 shots, token for token as training formats documents and conversations."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from curation.tasks.demonstrations import Demonstrations
+from curation.tasks.images import QuestionImages
+from curation.tasks.options import TaskOptions
+from curation.tasks.question import Question
+from schemas.errors import UsageError
+from tests.conftest import jpeg
+from tests.training.support import tiny
+from tests.training.support.sets import Size, document
+from training.checkpoint_model import LoadedModel
+from training.data.markup import Markup
+from training.data.options import DataOptions, SourceTextOptions
+from training.data.pieces import Piece
+from training.data.samples import SampleTokenizer
+from training.evaluation.predict import DemonstrationSet, Predictor
+from training.model.config import PromptOptions
+from training.model.generate import build_prompt_batch
+from training.model.lmm import ResamplerLMM
+from training.model.tokens import load_tokenizer
+
+SIZE: Size = (64, 48)
+IMAGE = "<image>" * tiny.TOKENS_PER_TILE
+CHUNK = "<|endofchunk|>"
+TRAINING = [Question(f"t{n}", f"Q{n}?", (jpeg(n, *SIZE),), (f"a{n}", "other"), choices=("x", "y")) for n in range(12)]
+QUESTION = Question("q", "What?", (jpeg(99, *SIZE),), ("cat",), choices=("a cat", "a dog"))
+VQA = {"question": "Question:{question} Short answer:", "answer": "{answer}"}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+    return LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions(system="Be brief."))
+
+
+def predictor(loaded: LoadedModel, prompt: dict[str, Any], **more: Any) -> Predictor:
+    source = {"path": "x.jsonl"}
+    values = {
+        "questions": source,
+        "metric": "multiple_choice",
+        "demonstrations": {"questions": source},
+        "prompt": prompt,
+    }
+    task = TaskOptions.model_validate(values | more)
+    images = QuestionImages(task.questions)
+    return Predictor(loaded, task, images, DemonstrationSet(Demonstrations(TRAINING, 2048, 0), images))
+
+
+def tokens(loaded: LoadedModel, held: Predictor, shots: int) -> tuple[list[int], list[str]]:
+    prompt, demonstrations = held.build_prompt(QUESTION, shots)
+    ids: list[int] = build_prompt_batch(loaded.model, loaded.tokenizer, [prompt]).tokens[0].tolist()
+    return ids, demonstrations
+
+
+def text(loaded: LoadedModel, held: Predictor, shots: int) -> str:
+    return loaded.tokenizer.decode(tokens(loaded, held, shots)[0])
+
+
+def numbers(held: Predictor, shots: int) -> Iterator[int]:
+    assert held._demonstrations is not None
+    drawn = held._demonstrations.drawer.draw("q")
+    yield from (int(next(drawn).id[1:]) for _ in range(shots))
+
+
+@pytest.mark.parametrize("shots", [0, 4, 8])
+def test_documents(loaded: LoadedModel, shots: int) -> None:
+    held = predictor(loaded, VQA)
+    shown = [f"{IMAGE}Question:Q{n}? Short answer:a{n}{CHUNK}" for n in numbers(held, shots)]
+    assert text(loaded, held, shots) == "".join(shown) + f"{IMAGE}Question:What? Short answer:"
+
+
+def test_the_first_golden_prompt_to_the_letter(loaded: LoadedModel) -> None:
+    image = "<image><image><image><image>"
+    assert text(loaded, predictor(loaded, VQA), 4) == (
+        f"{image}Question:Q9? Short answer:a9<|endofchunk|>"
+        f"{image}Question:Q0? Short answer:a0<|endofchunk|>"
+        f"{image}Question:Q1? Short answer:a1<|endofchunk|>"
+        f"{image}Question:Q7? Short answer:a7<|endofchunk|>"
+        f"{image}Question:What? Short answer:"
+    )
+
+
+@pytest.mark.parametrize("shots", [0, 4, 8])
+def test_chats(loaded: LoadedModel, shots: int) -> None:
+    held = predictor(loaded, {"format": "chat", "question": "{question}\nAnswer briefly."})
+    shown = [
+        f"<|user|>\n{IMAGE}\nQ{n}?\nAnswer briefly.<|end|>\n<|assistant|>\na{n}<|end|>\n" for n in numbers(held, shots)
+    ]
+    asked = f"<|user|>\n{IMAGE}\nWhat?\nAnswer briefly.<|end|>\n<|assistant|>\n"
+    assert text(loaded, held, shots) == "<|system|>\nBe brief.<|end|>\n" + "".join(shown) + asked
+
+
+@pytest.mark.parametrize("form", ["document", "chat"])
+def test_prompts_begin_as_training_samples_do(loaded: LoadedModel, form: str) -> None:
+    """The same texts and images as a stored sample have the same tokens, up to the answer."""
+    held = predictor(loaded, {"format": form, "question": "{question} ", "answer": "{answer}"})
+    drawn = list(numbers(held, 4))
+    parts: list[str | Size] = []
+    for n in drawn:
+        parts += [SIZE, f"Q{n}? a{n}"] if form == "document" else [SIZE, f"Q{n}?", f"a{n}"]
+    parts += [SIZE, "What? cat"] if form == "document" else [SIZE, "What?", "cat"]
+    roles = None if form == "document" else ["user", "user", "assistant"] * 5
+    stored = document(1, parts, roles)  # type: ignore[arg-type]
+    options = DataOptions.model_validate({"sources": {"a": "x"}, "weights": {"a": 1}, "system_prompt": "Be brief."})
+    markup = Markup.from_tokenizer(loaded.tokenizer, options, tiny.TOKENS_PER_TILE)
+    segment = SampleTokenizer(loaded.tokenizer, markup, 0).tokenize(stored, SourceTextOptions(), Piece(), [1] * 5)
+    assert segment is not None
+    ids, demonstrations = tokens(loaded, held, 4)
+    assert demonstrations == [f"t{n}" for n in drawn]
+    assert segment.ids[: len(ids)] == ids
+    assert loaded.tokenizer.decode(segment.ids[len(ids) :]).startswith("cat<|end")
+
+
+def test_only_the_first_turn_is_an_instruction(loaded: LoadedModel) -> None:
+    prompt, _ = predictor(loaded, {"format": "chat"}).build_prompt(QUESTION, 1)
+    batch = build_prompt_batch(loaded.model, loaded.tokenizer, [prompt])
+    (n,) = numbers(predictor(loaded, {"format": "chat"}), 1)
+    assert loaded.tokenizer.decode(batch.tokens[batch.instructions].tolist()) == f"Q{n}?"
+
+
+def test_text_only_demonstrations_of_a_0_shot_prompt(loaded: LoadedModel) -> None:
+    held = predictor(loaded, VQA | {"text_only_shots": 2})
+    first, second = (f"Question:Q{n}? Short answer:a{n}" for n in numbers(held, 2))
+    assert text(loaded, held, 0) == f"{first}\n{second}{IMAGE}Question:What? Short answer:"
+    assert text(loaded, held, 4) == text(loaded, predictor(loaded, VQA), 4)
+
+
+def test_demonstrations_of_unusable_images_are_passed_over(loaded: LoadedModel) -> None:
+    held = predictor(loaded, VQA)
+    first, *others = numbers(held, 5)
+    assert held._demonstrations is not None
+    pool = held._demonstrations.drawer.pool
+    pool[:] = [replace(one, images=(b"no image",)) if one.id == f"t{first}" else one for one in pool]
+    assert tokens(loaded, held, 4)[1] == [f"t{n}" for n in others]
+    assert held.lost_demonstrations == {f"t{first}"}
+    with pytest.raises(
+        UsageError, match=r"^demonstrations: 11 can be used; 12 shots need more questions to draw from$"
+    ):
+        held.build_prompt(QUESTION, 12)
