@@ -61,6 +61,10 @@ COMMANDS = {
         "Print what an output set holds, what was quarantined and why, and how long the runs took.",
         "stats annotations --json",
     ),
+    "view": Entry(
+        "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
+        "view annotations --output annotations.html",
+    ),
     "evaluate": Entry(
         "Compare annotations with ground truth, or captions with annotations, with 95% confidence intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
