@@ -31,10 +31,11 @@ def draw_bars(title: str, counts: Mapping[str, int], note: str = "") -> list[Cha
         return []
     order = sorted(known, key=lambda name: (-known[name], name))
     shown = [(name, known[name]) for name in order[:MAX_BARS]]
-    if rest := order[MAX_BARS:]:
-        shown.append((f"{len(rest):,} others", sum(known[name] for name in rest)))
-    most = max(count for _, count in shown)
-    return [Bars(title, tuple((name, count / most, f"{count:,}") for name, count in shown), note)]
+    most = max(known.values())
+    rows = [(name, count / most, f"{count:,}") for name, count in shown]
+    if rest := order[MAX_BARS:]:  # without a bar, which would outgrow those of the names
+        rows.append((f"{len(rest):,} others", 0.0, f"{sum(known[name] for name in rest):,}"))
+    return [Bars(title, tuple(rows), note)]
 
 
 def draw_shares(title: str, shares: Sequence[tuple[str, float, float]], note: str = "") -> Bars:
@@ -55,15 +56,17 @@ def draw_histogram(title: str, values: Sequence[float | None], low: float, high:
     return _draw_columns(title, labels, counts, f"{len(known):,} values; each column begins at its label")
 
 
-def draw_counts(title: str, values: Sequence[int | None]) -> Drawing:
-    """Returns how many values are in ranges of whole numbers from the least to the greatest."""
+def draw_counts(title: str, values: Sequence[int | None]) -> list[Chart]:
+    """Returns how many values are in ranges of whole numbers between the extremes; nothing if all are equal."""
     known = [value for value in values if value is not None]
-    low, high = min(known, default=0), max(known, default=0) + 1
+    if len(set(known)) < 2:
+        return []
+    low, high = min(known), max(known) + 1
     step = max(1, math.ceil((high - low) / BINS))
     starts = list(range(low, high, step))
     counts = [sum(start <= value < stop for value in known) for start, stop in pairwise([*starts, high + step])]
-    mean = sum(known) / len(known) if known else 0
-    return _draw_columns(title, [_format(start) for start in starts], counts, f"{len(known):,} images, mean {mean:.1f}")
+    note = f"{len(known):,} values, mean {sum(known) / len(known):,.1f}"
+    return [_draw_columns(title, [_format(start) for start in starts], counts, note)]
 
 
 def draw_lines(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], note: str = "") -> list[Chart]:

@@ -37,7 +37,7 @@ def _parse_boxes(metadata: str) -> list[tuple[str, Box | None, float | None]]:
 
 
 def _make_shape(family: str, number: int, text: str, box: Box, score: float) -> Shape:
-    return Shape(number, LAYERS[family], outline(*box), text, score)
+    return Shape(number, LAYERS[family], outline(*box), text, score, is_labelled=family == "grounding")
 
 
 def _make_item(family: str, text: str, box: Box, score: float) -> Item:

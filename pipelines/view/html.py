@@ -14,11 +14,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines.view.page import Bars, Chips, Drawing, Page, Picture, Text, TextGroup
+from pipelines.view.page import MAX_TEXT, Bars, Chips, Drawing, Page, Picture, Text, TextGroup
 from schemas.masking import mask_secrets
 from schemas.terminal import escape_controls
-
-MAX_TEXT = 20_000  # characters of one text that are shown: ten pages of print
 
 _FOLDER = Path(__file__).parent / "files"
 _TESTS = {"picture": Picture, "text": Text, "group": TextGroup, "chips": Chips, "bars": Bars, "drawing": Drawing}
@@ -40,9 +38,8 @@ def hash_script(script: str) -> str:
 def show_text(value: object, limit: int = MAX_TEXT) -> str:
     """Returns a text as a page shows it: without secrets of URLs, cut at `limit`, with its controls written out."""
     text = str(value)
-    rest = f" [{len(text) - limit:,} more characters]" if len(text) > limit else ""
     masked = mask_secrets(text[: 2 * limit])[:limit]  # masked first: half a secret is not found
-    return "\n".join(map(escape_controls, masked.split("\n"))) + rest
+    return "\n".join(map(escape_controls, masked.split("\n")))
 
 
 def format_points(points: tuple[float, ...], width: int, height: int) -> str:

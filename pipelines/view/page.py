@@ -1,7 +1,9 @@
 """Defines what a page of `view` shows, as plain data: the kinds of sets fill it, and `html` alone knows any markup."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+MAX_TEXT = 20_000  # characters of one text that are shown: ten pages of print
 
 Points = tuple[float, ...]
 """The corners x, y of an outline, as fractions of the picture."""
@@ -16,6 +18,7 @@ class Shape:
     points: Points
     label: str
     score: float | None = None
+    is_labelled: bool = False  # whether its label is written beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Text:
     pieces: tuple[Piece, ...]
     note: str = ""  # beside the heading
     role: str = ""  # of a turn of a conversation
+    is_code: bool = False  # of which white space matters
 
     @property
     def is_empty(self) -> bool:
@@ -90,12 +94,17 @@ class Card:
     key: str
     blocks: tuple[Block, ...]
     facts: tuple[tuple[str, str], ...] = ()
-    is_wide: bool = False  # a document, whose pictures stay between its texts
+    is_wide: bool = False  # a document or conversation, whose pictures stay between its texts
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """Returns the pictures that are shown beside the text; none of a document."""
         return () if self.is_wide else tuple(block for block in self.blocks if isinstance(block, Picture))
+
+    @property
+    def is_conversation(self) -> bool:
+        """Returns whether its texts are turns."""
+        return any(isinstance(block, Text) and block.role for block in self.blocks)
 
     @property
     def others(self) -> tuple[Block, ...]:
@@ -111,6 +120,7 @@ class Section:
     cards: tuple[Card, ...]
     note: str = ""
     is_dense: bool = False  # small cards, several in a row
+    holds_samples: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +158,20 @@ class Page:
 
 
 def make_text(title: str, text: str, note: str = "", role: str = "") -> Text:
-    """Returns a text in one piece."""
-    return Text(title, (Piece(text),), note, role)
+    """Returns a text in one piece, cut at `MAX_TEXT`."""
+    return Text(title, (Piece(text[:MAX_TEXT]), *describe_rest(text)), note, role)
+
+
+def describe_rest(text: str) -> tuple[Piece, ...]:
+    """Returns what a page says of the characters that it does not show; nothing if it shows all."""
+    return (Piece(f" [{len(text) - MAX_TEXT:,} more characters]"),) if len(text) > MAX_TEXT else ()
 
 
 def number_shapes(shapes: Sequence[Shape], first: int) -> tuple[Shape, ...]:
     """Returns shapes numbered from `first`, in their order."""
-    return tuple(Shape(number, one.layer, one.points, one.label, one.score) for number, one in enumerate(shapes, first))
+    return tuple(replace(one, number=number) for number, one in enumerate(shapes, first))
+
+
+def list_layers(cards: Sequence[Card]) -> tuple[str, ...]:
+    """Returns the layers of the shapes in these cards, in the order in which they first come."""
+    return tuple(dict.fromkeys(shape.layer for card in cards for one in card.pictures for shape in one.shapes))

@@ -17,7 +17,7 @@ from curation.captions.inversion import find_inversion
 from curation.captions.ocr import render_ocr_captions
 from curation.captions.presets import get_default
 from curation.captions.template_file import CaptionTemplate
-from pipelines.view.page import Shape
+from pipelines.view.page import MAX_TEXT, Shape
 from pipelines.view.spans import Span
 from schemas.layouts import blip3_grounding, blip3_ocr
 from schemas.records.box import BOXES_COLUMN
@@ -69,11 +69,12 @@ def find_template(family: str, own: CaptionTemplate | None) -> CaptionTemplate |
 
 
 def find_spans(text: str, items: Sequence[PrintedItem]) -> list[Span]:
-    """Returns the spans of the items in a caption, each item at most once.
+    """Returns the spans of the items in a caption as far as it is shown, each item at most once.
 
     An item that is not there as a whole may be mentioned in another form ("knives" for "knife"): then its place alone
     is looked for, and the word before it belongs to the span.
     """
+    text = text[:MAX_TEXT]
     taken = bytearray(len(text))
     spans, remaining, position = [], [], 0
     for item in items:
@@ -120,9 +121,12 @@ def _split(template: CaptionTemplate, caption: Caption, name: str, shape: int) -
 def _find_free(text: str, wanted: str, taken: bytearray, start: int) -> int:
     """Returns where `wanted` is in the text from `start` on, outside of what is taken; -1 if it is nowhere."""
     while wanted and (start := text.find(wanted, start)) >= 0:
-        if taken.find(1, start, start + len(wanted)) < 0:
+        clash = taken.find(1, start, start + len(wanted))
+        if clash < 0:
             return start
-        start += 1
+        start = taken.find(0, clash)  # no place before the end of what is taken is free either
+        if start < 0:
+            break
     return -1
 
 

@@ -46,7 +46,7 @@ def show_quarantine(
     if not cards:
         return []
     note = f"{len(cards):,} of {source.totals.quarantined:,} rows that were left out, some of every reason"
-    return [Section("Quarantined", tuple(cards), note, is_dense=True)]
+    return [Section("Quarantined", tuple(cards), note, is_dense=True, holds_samples=False)]
 
 
 def _read_images(source: SetSource, name: str, images: ImageShards, keys: set[str]) -> dict[str, bytes]:

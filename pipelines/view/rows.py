@@ -27,12 +27,12 @@ class ChosenRows:
 
 @dataclass(slots=True)
 class Choice:
-    """Holds the rows that are shown, and all rows of the files that were read, for charts."""
+    """Holds the rows that are shown, and all rows of the first files that were read, for charts."""
 
     files: int
     parts: list[ChosenRows] = field(default_factory=list)
-    seen: list[pa.Table] = field(default_factory=list)
-    matching: int = 0  # rows of these files that meet the condition
+    seen: list[pa.Table] = field(default_factory=list)  # of at most `MAX_FILES` files, as all might fill the memory
+    matching: int = 0  # rows of all files that were read, as far as they meet the condition
 
     @property
     def shown(self) -> int:
@@ -63,7 +63,8 @@ def choose_rows(names: Sequence[str], load: Callable[[str], pa.Table], options: 
         table = load(names[number])
         if not choice.seen and condition is not None:
             condition.check_columns(table.schema)
-        choice.seen.append(table)
+        if len(choice.seen) < MAX_FILES:
+            choice.seen.append(table)
         found = table if condition is None else condition.apply(table)
         found = found if options.key is None else _find_key(found, options.key, names[number])
         choice.matching += found.num_rows

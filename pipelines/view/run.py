@@ -45,7 +45,7 @@ def write_view(output_set: str, page_path: str, options: ViewOptions | None = No
     data = fit_page(page, options.max_bytes)
     place, name = split_path(page_path)
     place.write(name, data)
-    shown = [len(section.cards) for section in page.sections if not section.is_dense]
+    shown = [len(section.cards) for section in page.sections if section.holds_samples]
     left_out = [len(section.cards) for section in page.sections if section.is_dense]
     return ViewTotals(page_path, page.kind, sum(shown), sum(left_out), len(data), page.notes)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pipelines.view.page import Piece
+from pipelines.view.page import MAX_TEXT, Piece, describe_rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,10 @@ class Span:
 def cut_text(text: str, spans: Sequence[Span]) -> tuple[Piece, ...]:
     """Returns the text as pieces, each with all shapes of the spans over it, and the status of the last of them.
 
-    Spans may overlap. One that leaves the text, or is empty, is passed over: a set may hold any numbers.
+    Spans may overlap. One that leaves the text, or is empty, is passed over: a set may hold any numbers. What is behind
+    `MAX_TEXT` is left out.
     """
+    whole, text = text, text[:MAX_TEXT]
     good = [span for span in spans if 0 <= span.start < span.end <= len(text)]
     bounds = sorted({0, len(text), *(span.start for span in good), *(span.end for span in good)})
     pieces = []
@@ -32,4 +34,4 @@ def cut_text(text: str, spans: Sequence[Span]) -> tuple[Piece, ...]:
         stated = [span for span in over if span.status]
         notes = "; ".join(dict.fromkeys(span.note for span in over if span.note))
         pieces.append(Piece(text[start:end], shapes, stated[-1].status if stated else "", notes))
-    return tuple(pieces)
+    return (*pieces, *describe_rest(whole))

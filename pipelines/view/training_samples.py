@@ -6,8 +6,9 @@ from typing import Any
 from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, build_record
 from pipelines.view.caption_texts import link_captions
 from pipelines.view.entries import read_entries
-from pipelines.view.page import Block, Card, TextGroup, make_text
+from pipelines.view.page import Block, Card, Text, TextGroup, make_text
 from pipelines.view.printed_items import find_template
+from pipelines.view.spans import cut_text
 from pipelines.view.thumbnails import Thumbnails
 from schemas.layouts.blip3_ocr import parse_captions
 from schemas.records.captioned_image import CaptionedImage
@@ -39,18 +40,17 @@ def _describe_captioned_image(record: CaptionedImage, thumbnails: Thumbnails) ->
     """Returns the picture, the text to train on, and the other captions of an image."""
     family, items = read_entries(record.metadata)
     shapes = tuple(shape for _, shape in items)
-    blocks: list[Block] = [
-        thumbnails.make(record.image, record.key, shapes=shapes),
-        make_text("Text to train on", record.text),
-    ]
-    if record.alt_text:
-        blocks.append(make_text("Alt text", record.alt_text))
+    picture = thumbnails.make(record.image, record.key, shapes=shapes)
     try:
         captions = parse_captions(record.captions)
     except ValueError:
-        return [*blocks, make_text("captions", record.captions, "of another layout")]
-    if captions:
-        texts = link_captions(captions, find_template(family, None), items, (record.width, record.height))
+        return [picture, make_text("Text to train on", record.text), make_text("Captions", record.captions)]
+    texts = link_captions(captions, find_template(family, None), items, (record.width, record.height))
+    chosen = next((one.pieces for one, each in zip(texts, captions, strict=True) if each.text == record.text), None)
+    blocks: list[Block] = [picture, Text("Text to train on", chosen or cut_text(record.text, ()))]
+    if record.alt_text:
+        blocks.append(make_text("Alt text", record.alt_text))
+    if texts:
         blocks.append(TextGroup(f"Captions{': ' if family else ''}{family}", texts))
     return blocks
 

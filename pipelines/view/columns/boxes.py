@@ -17,7 +17,14 @@ NAME = BOXES_COLUMN.name
 def draw(items: Sequence[Row]) -> list[Shape]:
     """Returns the box of each object."""
     return [
-        Shape(0, NAME, outline(item["x1"], item["y1"], item["x2"], item["y2"]), item["label"], item["score"])
+        Shape(
+            0,
+            NAME,
+            outline(item["x1"], item["y1"], item["x2"], item["y2"]),
+            item["label"],
+            item["score"],
+            is_labelled=True,
+        )
         for item in items
     ]
 
@@ -47,7 +54,7 @@ def chart(rows: pa.Table) -> list[Chart]:
     labels = Counter(pc.struct_field(found, "label").to_pylist())
     return [
         draw_histogram("Scores of boxes", pc.struct_field(found, "score").to_pylist(), 0, 1),
-        draw_counts("Boxes of an image", pc.list_value_length(boxes).drop_null().to_pylist()),
+        *draw_counts("Boxes of an image", pc.list_value_length(boxes).drop_null().to_pylist()),
         *draw_bars("Labels of boxes", labels),
     ]
 

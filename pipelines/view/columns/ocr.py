@@ -32,7 +32,7 @@ def chart(rows: pa.Table) -> list[Chart]:
     confidences = pc.struct_field(lines.flatten(), "confidence").to_pylist()
     return [
         draw_histogram("Confidence of text lines", confidences, 0, 1),
-        draw_counts("Text lines of an image", pc.list_value_length(lines).drop_null().to_pylist()),
+        *draw_counts("Text lines of an image", pc.list_value_length(lines).drop_null().to_pylist()),
     ]
 
 

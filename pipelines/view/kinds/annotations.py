@@ -17,7 +17,19 @@ from pipelines.view.columns.declaration import Shapes
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Block, Card, Chart, Page, Section, Shape, Text, TextGroup, make_text, number_shapes
+from pipelines.view.page import (
+    Block,
+    Card,
+    Chart,
+    Page,
+    Section,
+    Shape,
+    Text,
+    TextGroup,
+    list_layers,
+    make_text,
+    number_shapes,
+)
 from pipelines.view.parquet_files import list_data_files, list_tars, read_file
 from pipelines.view.printed_items import find_template
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
@@ -53,7 +65,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     page.sections.append(Section("Annotations", tuple(cards), choice.describe()))
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
-    page.layers = tuple(view.column for view in list_columns() if view.column in (recipe.get("engines") or ()))
+    page.layers = list_layers(cards)
     return page
 
 
@@ -124,7 +136,7 @@ def _draw_charts(rows: pa.Table) -> list[Chart]:
         if view.column in rows.schema.names and rows[view.column].null_count < rows.num_rows:
             charts += view.chart(rows)
     sizes = [max(size) for size in zip(rows["width"].to_pylist(), rows["height"].to_pylist(), strict=True)]
-    return [*charts, draw_counts("Longer side in pixels", sizes)]
+    return charts + draw_counts("Longer side in pixels", sizes)
 
 
 VIEW = SetView((AnnotateRecipe.kind,), build_page)

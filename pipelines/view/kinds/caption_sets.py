@@ -12,11 +12,11 @@ from curation.captions.template_file import CaptionTemplate
 from pipelines.recipes.render import RenderRecipe
 from pipelines.view.caption_texts import link_captions
 from pipelines.view.charts import draw_counts
-from pipelines.view.entries import LAYERS, read_entries
+from pipelines.view.entries import read_entries
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Block, Card, Page, Section, Shape, Text, TextGroup, make_text
+from pipelines.view.page import Block, Card, Chart, Page, Section, Shape, Text, TextGroup, list_layers, make_text
 from pipelines.view.parquet_files import list_data_files, list_tars, read_file
 from pipelines.view.printed_items import find_template
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
@@ -56,7 +56,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     page.sections.append(Section("Captions", tuple(cards), choice.describe()))
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
-    page.layers = (LAYERS[family.name],) if family.name in LAYERS else ()
+    page.layers = list_layers(cards)
     return page
 
 
@@ -90,11 +90,11 @@ def _describe_columns(row: Mapping[str, Any]) -> list[Block]:
     return [make_text(title, row[name]) for name, title in _TEXTS.items() if row.get(name)]
 
 
-def _draw_charts(rows: pa.Table, family: CaptionFamily) -> list[Any]:
+def _draw_charts(rows: pa.Table, family: CaptionFamily) -> list[Chart]:
     """Returns the lengths of captions in characters."""
     column = rows[family.caption_column].to_pylist()
     lengths = [len(caption.text) for value in column for caption in family.parse(value)]
-    return [draw_counts("Characters of a caption", lengths)]
+    return draw_counts("Characters of a caption", lengths)
 
 
 VIEW = SetView((RenderRecipe.kind,), build_page)

@@ -8,7 +8,8 @@ from typing import Any
 from pipelines.view.charts import draw_lines
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Card, Chart, Page, Section, make_text
+from pipelines.view.page import Card, Chart, Page, Section, Text
+from pipelines.view.spans import cut_text
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.storage.folder import Folder
@@ -35,7 +36,8 @@ def build_page(folder: Folder, _: dict[str, Any], options: ViewOptions) -> Page:
     page.facts = [(name.replace("_", " "), _format(last[name])) for name in _FACTS if last.get(name) is not None]
     page.charts = _draw_losses(steps) + _draw_figures(steps)
     text = folder.read_inside(RECIPE_FILE, MAX_METRICS).decode("utf-8", "replace")
-    page.sections = [Section("Recipe", (Card(RECIPE_FILE, (make_text("", text),), is_wide=True),))]
+    card = Card(RECIPE_FILE, (Text("", cut_text(text, ()), is_code=True),), is_wide=True)
+    page.sections = [Section("Recipe", (card,), holds_samples=False)]
     return page
 
 

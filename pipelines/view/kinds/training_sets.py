@@ -17,7 +17,7 @@ from pipelines.view.charts import draw_bars, draw_counts, draw_shares
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Chart, Page, Section
+from pipelines.view.page import Chart, Page, Section, list_layers
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
 from pipelines.view.rows import choose_rows
 from pipelines.view.source import SetSource
@@ -25,8 +25,6 @@ from pipelines.view.thumbnails import Thumbnails
 from pipelines.view.training_samples import build_card, count_pictures
 from schemas.errors import UsageError
 from schemas.output_set.image_folders import parse_places
-from schemas.records.box import BOXES_COLUMN
-from schemas.records.text_line import OCR_COLUMN
 from schemas.storage.folder import Folder
 
 
@@ -55,8 +53,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     images = ImageShards(folder, () if recorded else options.images)
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
-    layers = {shape.layer for card in cards for picture in card.pictures for shape in picture.shapes}
-    page.layers = tuple(name for name in (OCR_COLUMN.name, BOXES_COLUMN.name) if name in layers)
+    page.layers = list_layers(cards)
     return page
 
 
@@ -75,9 +72,9 @@ def _draw_charts(index: pa.Table) -> list[Chart]:
     name, title = measures[0] if index["tokens"].null_count < index.num_rows else measures[1]
     charts = draw_bars("Samples, by kind", Counter(index["kind"].to_pylist()))
     charts += draw_bars("Samples, by source", Counter(index["source"].to_pylist()))
-    charts += [draw_counts(title, index[name].to_pylist())]
-    charts += [draw_counts("Images of a sample", index["images"].to_pylist())]
-    return charts + ([draw_counts("Longer side in pixels", sides)] if sides else [])
+    charts += draw_counts(title, index[name].to_pylist())
+    charts += draw_counts("Images of a sample", index["images"].to_pylist())
+    return charts + draw_counts("Longer side in pixels", sides)
 
 
 def _draw_mixture(source: SetSource) -> list[Chart]:

@@ -42,7 +42,7 @@ def test_bars_of_counts() -> None:
     assert bars == Bars("t", (("c", 1.0, "4"), ("a", 0.25, "1"), ("b", 0.25, "1")))
     (bars,) = draw_bars("t", {f"{number:02d}": 1000 - number for number in range(MAX_BARS + 3)})
     assert isinstance(bars, Bars)
-    assert bars.rows[-1] == ("3 others", 1.0, "2,961")
+    assert bars.rows[-1] == ("3 others", 0.0, "2,961")
     assert len(bars.rows) == MAX_BARS + 1
 
 
@@ -59,16 +59,20 @@ def test_histogram() -> None:
 @pytest.mark.parametrize(
     ("values", "heights", "note"),
     [
-        ([0, 0, 1, 3], [1.0, 0.5, 0.0, 0.5], "4 images, mean 1.0"),
-        ([640, 640, None], [1.0], "2 images, mean 640.0"),
-        ([0, 99], [1.0, *[0.0] * 8, 1.0], "2 images, mean 49.5"),
-        ([], [0.0], "0 images, mean 0.0"),
+        ([0, 0, 1, 3, None], [1.0, 0.5, 0.0, 0.5], "4 values, mean 1.0"),
+        ([0, 99], [1.0, *[0.0] * 8, 1.0], "2 values, mean 49.5"),
+        ([5, 2000], [1.0, *[0.0] * 8, 1.0], "2 values, mean 1,002.5"),
     ],
 )
 def test_counts(values: list[int | None], heights: list[float], note: str) -> None:
-    drawing = draw_counts("t", values)
+    (drawing,) = draw_counts("t", values)
+    assert isinstance(drawing, Drawing)
     assert drawing.note == note
     assert read_heights(drawing) == heights
+
+
+def test_counts_that_are_all_equal_need_no_chart() -> None:
+    assert draw_counts("t", []) == draw_counts("t", [640, 640, None]) == []
 
 
 def test_lines() -> None:

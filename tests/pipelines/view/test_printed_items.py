@@ -9,7 +9,7 @@ from curation.captions.grounding import render_grounding_captions
 from curation.captions.ocr import preview_captions
 from curation.captions.presets import get_default, list_presets, load_preset
 from pipelines.view.page import Shape, number_shapes
-from pipelines.view.printed_items import find_spans, find_template, print_items
+from pipelines.view.printed_items import PrintedItem, find_spans, find_template, print_items
 from schemas.layouts.blip3_grounding import parse_captions
 from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
 from schemas.records.caption import Caption
@@ -89,6 +89,15 @@ def test_a_mention_in_another_form_is_found_by_its_place() -> None:
     assert link(get_default("grounding"), items, captions[0]) == [("DOGS (at the top left corner)", (0,))]
     (tagged,) = link(get_default("grounding"), items, captions[2])
     assert tagged == ("<object>DOGS</object><bbox>[0.1, 0.1][0.3, 0.3]</bbox>", (0,))
+
+
+def test_items_that_overlap_each_other() -> None:
+    items = [PrintedItem(number, "", name, "") for number, name in enumerate(("aa", "aab", "aa", "b", "b"))]
+    assert [(one.start, one.end, one.shapes) for one in find_spans("aaaabb", items)] == [
+        (0, 2, (0,)),
+        (2, 5, (1,)),
+        (5, 6, (3,)),
+    ]
 
 
 def test_items_that_are_not_in_the_caption() -> None:

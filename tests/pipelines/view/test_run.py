@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.view import write_view
+from pipelines.view import ViewOptions, write_view
 from schemas.errors import ShardloomError
 from schemas.output_set.options import Options
-from tests.conftest import jpeg, write_shard
+from tests.conftest import REPOSITORY, jpeg, write_shard
 from tests.pipelines.support.sets import annotation_set, in_process
 
 
@@ -67,6 +67,14 @@ def test_wrong_use(annotations: Path, tmp_path: Path, command: str) -> None:
     assert not (tmp_path / "page.html").exists()
 
 
+@pytest.mark.parametrize("name", ["annotations", "captions", "plain", "training", "mixture", "tags"])
+def test_sets_in_older_formats(name: str, tmp_path: Path) -> None:
+    old = REPOSITORY / "tests/support/old_sets"
+    totals = write_view(str(old / name), str(tmp_path / "page.html"), ViewOptions(images=[f"{old}/images/*.tar"]))
+    assert totals.samples > 0
+    assert "data:image/webp" in (tmp_path / "page.html").read_text()
+
+
 def test_a_set_with_nothing_committed(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("kind: annotate\nengines: {}\n")
     with pytest.raises(ShardloomError, match="nothing is committed yet: run its command first"):
@@ -74,7 +82,5 @@ def test_a_set_with_nothing_committed(tmp_path: Path) -> None:
 
 
 def test_the_options_are_typed() -> None:
-    from pipelines.view import ViewOptions
-
     assert issubclass(ViewOptions, Options)
     assert (ViewOptions().sample, ViewOptions().max_bytes) == (60, 15 << 20)

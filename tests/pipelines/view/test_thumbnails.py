@@ -4,20 +4,12 @@ import base64
 import hashlib
 import io
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines.view.thumbnails import PICTURES_SHARE, SIDES, Thumbnails
 from tests.conftest import jpeg
-
-
-def noise(seed: int, width: int, height: int) -> bytes:
-    """A picture that compresses badly."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=95)
-    return file.getvalue()
+from tests.pipelines.support.views import noise
 
 
 def open_picture(source: str) -> Image.Image:
