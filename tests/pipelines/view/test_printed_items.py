@@ -6,14 +6,16 @@ import pyarrow as pa
 import pytest
 
 from curation.captions.grounding import render_grounding_captions
-from curation.captions.ocr import preview_captions
+from curation.captions.ocr import preview_captions, render_ocr_captions
 from curation.captions.presets import get_default, list_presets, load_preset
+from curation.captions.template_file import CaptionTemplate
 from pipelines.view.page import Shape, number_shapes
 from pipelines.view.printed_items import PrintedItem, find_spans, find_template, print_items
 from schemas.layouts.blip3_grounding import parse_captions
+from schemas.layouts.blip3_ocr import parse_captions as parse_ocr_captions
 from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
 from schemas.records.caption import Caption
-from schemas.records.text_line import TextLine, line_to_arrow
+from schemas.records.text_line import OCR_COLUMN, TextLine, line_to_arrow
 
 TEXTS = ["FIRST", 'say "hi"', "FIRST", "</ocr><bbox>", "with, comma", "(in the center)"]
 SIZE = (640, 480)
@@ -37,14 +39,20 @@ def link(template: Any, items: list[dict[str, Any]], caption: Caption) -> list[t
     ]
 
 
+def render_lines(lines: list[TextLine], raw: str, template: CaptionTemplate) -> list[Caption]:
+    """All captions of a picture, with and without the alt text."""
+    ocr = pa.array([[line_to_arrow(line) for line in lines]], OCR_COLUMN.type)
+    sizes = {name: pa.array([side], pa.int32()) for name, side in zip(("width", "height"), SIZE, strict=True)}
+    texts = (pa.array([raw], pa.string()), pa.nulls(1, pa.string()))
+    return parse_ocr_captions(render_ocr_captions(ocr, *texts, None, "both", template, sizes).captions[0].as_py())
+
+
 @pytest.mark.parametrize("raw", ["", 'A sign that says "FIRST".'])
 @pytest.mark.parametrize("preset", list_presets("ocr"))
 def test_every_line_is_found_in_order(preset: str, raw: str) -> None:
     template = load_preset("ocr", preset).template
-    if "pixels" in preset:
-        pytest.skip("its captions need sizes, which the preview has not")
     lines = [make_line(number, text) for number, text in enumerate(TEXTS)]
-    for caption in preview_captions(lines, raw, None, "without", template):
+    for caption in render_lines(lines, raw, template):
         found = link(template, [line_to_arrow(line) for line in lines], caption)
         assert [shapes for _, shapes in found] == [(number,) for number in range(len(TEXTS))], caption
 
