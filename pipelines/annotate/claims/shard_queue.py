@@ -36,6 +36,7 @@ class ShardQueue:
         self._lives: dict[str, str] = {}
         self._had_owner: set[str] = set()
         self._unfinished = set(self._shards)
+        self._reports: dict[int, Any] = {}
         self._journal = Path(journal) if journal else None
         if self._journal is not None and self._journal.exists():
             lines = self._journal.read_text()
@@ -78,6 +79,15 @@ class ShardQueue:
     def list_unfinished(self) -> list[str]:
         """See `Claims`."""
         return [shard for shard in self._shards if shard in self._unfinished]
+
+    def record_report(self, driver: int, report: Any) -> None:
+        """Keeps the report of a driver, in place of its last one, until the command takes it."""
+        self._reports[driver] = report
+
+    def take_reports(self) -> dict[int, Any]:
+        """Returns the reports since the last call, by driver. One call for all drivers costs the command least."""
+        reports, self._reports = self._reports, {}
+        return reports
 
     def _grant(self, ticket: Ticket, shard: str) -> Claim:
         claim = Claim(self._shards[shard], shard in self._had_owner, shard in self._last)

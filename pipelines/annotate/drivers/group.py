@@ -46,6 +46,7 @@ class DriverGroup:
         self.shares = divide_pools(plan.pools, plan.drivers)
         self.book = ReportBook([pool.name for pool in plan.pools])
         self.members: list[Member] = []
+        self._question: ray.ObjectRef | None = None  # for the reports of all drivers
 
     def carry_out(self, shards: list[InputShard]) -> None:
         """Works on all shards. Raises `ShardloomError` when a driver fails, or none makes progress."""
@@ -54,7 +55,7 @@ class DriverGroup:
             while missing:
                 for member in self.members:
                     member.start()
-                self._follow()
+                self._follow(claims)
                 before, missing = missing, ray.get(claims.list_unfinished.remote())
                 if missing == before:  # a driver that ended last may have left shards; the others then take them
                     break
@@ -77,7 +78,7 @@ class DriverGroup:
             finally:
                 self.view.close()
 
-    def _follow(self) -> None:
+    def _follow(self, claims: ray.actor.ActorHandle) -> None:
         """Waits until all drivers have ended their work."""
         last_tick = 0.0
         while running := [member for member in self.members if member.is_running]:
@@ -86,14 +87,15 @@ class DriverGroup:
                 member.take_result(self.book)
             if time.monotonic() - last_tick >= TICK_SECONDS:
                 last_tick = time.monotonic()
-                self._tick([member for member in running if member.is_running])
+                self._tick([member for member in running if member.is_running], self._take_reports(claims))
         self._show([])
         check_limits(self.plan.recipe, self.plan.output, self.committer.times)
 
-    def _tick(self, running: list["Member"]) -> None:
+    def _tick(self, running: list["Member"], reports: dict[int, DriverReport]) -> None:
         self.committer.check_lock()
         for member in running:
-            member.take_report(self.book)
+            if (report := reports.get(member.share.place)) is not None:
+                member.take_report(self.book, report)
         self._show(running)
         check_limits(self.plan.recipe, self.plan.output, self.committer.times)
         self._check_progress(running)
@@ -115,6 +117,17 @@ class DriverGroup:
             LOG.warning(f"{member.share.name} ends, and the others take its shards: {stall}")
             member.retire(self.book)
 
+    def _take_reports(self, claims: ray.actor.ActorHandle) -> dict[int, DriverReport]:
+        """Returns the drivers' reports that have come since the last time, and asks for the next ones."""
+        reports: dict[int, DriverReport] = {}
+        if self._question is not None:
+            if not ray.wait([self._question], timeout=0)[0]:
+                return {}
+            with contextlib.suppress(ray.exceptions.RayError):  # its process has died; the next one gets later reports
+                reports = ray.get(self._question)
+        self._question = claims.take_reports.remote()
+        return reports
+
     def _list_reports(self, members: list["Member"]) -> list[tuple["Member", DriverReport]]:
         reports = ((member, self.book.get_latest(member.share.place)) for member in members)
         return [(member, report) for member, report in reports if report is not None]
@@ -125,13 +138,12 @@ class Member:
 
     def __init__(self, plan: GraphPlan, share: DriverShare, claims: ray.actor.ActorHandle, lock_id: str) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "max_concurrency": 2}
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
         self.share, self.claims = share, claims
         self.actor = ray.remote(scheduling_strategy=here, **options)(SubDriver).remote(plan, share, claims, lock_id)
         self.result: ray.ObjectRef | None = None  # of its work; None while it has none
         self.is_retired = False
-        self._question: ray.ObjectRef | None = None
-        self._last_answer = time.monotonic()
+        self._last_report = time.monotonic()
         self._deaths = 0  # in succession, without a chunk done
         self._bytes_at_death = -1
 
@@ -143,7 +155,7 @@ class Member:
     def start(self) -> None:
         """Lets the driver work, unless it is retired."""
         if not self.is_retired:
-            self.result, self._last_answer = self.actor.run.remote(), time.monotonic()
+            self.result, self._last_report = self.actor.run.remote(), time.monotonic()
 
     def end(self) -> None:
         """Ends the actor, and with it its ledger and its workers."""
@@ -155,7 +167,7 @@ class Member:
         self.end()
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self.result)
-        self.result = self._question = None
+        self.result = None
         book.end_life(self.share.place)
         ray.get(self.claims.begin_life.remote(self.share.name, ""))
 
@@ -169,23 +181,12 @@ class Member:
             raise translate_error(error) from None
         if isinstance(result, Failure):
             raise result.to_error()
-        self.result = self._question = None
+        self.result = None
         book.add(self.share.place, result)
 
-    def take_report(self, book: ReportBook) -> None:
-        """Takes the driver's report, if it has answered, and asks for the next one."""
-        if self.result is None:
-            return
-        if self._question is not None:
-            if not ray.wait([self._question], timeout=0)[0]:
-                return
-            with contextlib.suppress(ray.exceptions.RayError):  # `take_result` says why the driver is gone
-                self._last_answer = time.monotonic()
-                self._count_death(book, ray.get(self._question))
-        self._question = self.actor.report.remote()
-
-    def _count_death(self, book: ReportBook, report: DriverReport) -> None:
-        """Adds the report. Raises `ShardloomError` when the driver dies again and again."""
+    def take_report(self, book: ReportBook, report: DriverReport) -> None:
+        """Adds a report to the book. Raises `ShardloomError` when the driver dies again and again."""
+        self._last_report = time.monotonic()
         if not report.life or not book.add(self.share.place, report):
             return
         done = book.sum_bytes().written
@@ -197,7 +198,7 @@ class Member:
 
     def check_alive(self, stall_seconds: float) -> None:
         """Raises `ShardloomError` if the driver has not answered for `stall_seconds`, or for the time of a start."""
-        silent = time.monotonic() - self._last_answer
+        silent = time.monotonic() - self._last_report
         if self.is_running and silent > max(stall_seconds, START_SECONDS):
             raise ShardloomError(f"no progress for {silent:.0f} s: {self.share.name} does not answer; {WORK_IS_KEPT}")
 
@@ -205,7 +206,7 @@ class Member:
         """Says what holds up the driver, for `STALL_NOTE_SHARE` of `stall_seconds`; empty if nothing does."""
         if not self.is_running:
             return ""
-        if (silent := time.monotonic() - self._last_answer) > STALL_NOTE_SHARE * stall_seconds:
+        if (silent := time.monotonic() - self._last_report) > STALL_NOTE_SHARE * stall_seconds:
             return f"{self.share.name} has not answered for {silent:.0f} s"
         report = book.get_latest(self.share.place)
         note = "" if report is None else describe_stalled_stage(report.snapshot, stall_seconds)

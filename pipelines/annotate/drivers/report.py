@@ -17,6 +17,7 @@ class DriverReport:
     times: RunTimes = field(default_factory=RunTimes)
     bytes: BytesDone = field(default_factory=BytesDone)
     stall: str = ""  # why it makes no progress; empty while it does
+    is_restarted: bool = False  # its process is not the first
 
 
 class ReportBook:
@@ -28,13 +29,16 @@ class ReportBook:
         self._latest: dict[int, DriverReport] = {}
 
     def add(self, driver: int, report: DriverReport) -> bool:
-        """Adds a driver's report. Returns whether it is the first one of a later life than the last report's."""
+        """Adds a driver's report. Returns whether it is the first one of a process that was started again.
+
+        The process before may have died before its first report.
+        """
         before = self._latest.get(driver)
-        is_later = before is not None and before.life != report.life
-        if is_later:
+        is_new = before is None or before.life != report.life
+        if is_new:
             self.end_life(driver)
         self._latest[driver] = report
-        return is_later
+        return is_new and report.is_restarted
 
     def end_life(self, driver: int) -> None:
         """Records that the life of the driver has ended: its workers are gone, and others redo what is uncommitted."""

@@ -8,6 +8,8 @@ import contextlib
 import functools
 import math
 import os
+import threading
+import time
 import uuid
 from dataclasses import replace
 from typing import Any
@@ -20,7 +22,7 @@ from pipelines.annotate.drivers.graph import iterate_rows, set_up_process
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.report import DriverReport, make_empty_snapshot
 from pipelines.annotate.drivers.share import DriverShare
-from pipelines.annotate.graph_watch import StallWatch, follow, take_last_snapshot
+from pipelines.annotate.graph_watch import TICK_SECONDS, StallWatch, follow, take_last_snapshot
 from pipelines.annotate.messages import decode_message
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.ledger import Snapshot, start_ledger
@@ -39,20 +41,18 @@ MORE_TICKETS = 2
 
 
 class SubDriver:
-    """Implements the actor. `run` and `report` are called at the same time, in two threads.
+    """Implements the actor, which works on shards in `run` and meanwhile sends its report once a second.
 
-    `lock_id` names the holder of the output's lock, for whom the driver works.
+    It is not asked for the report: an actor that answers calls while it works has a thread that wakes 100 times a
+    second. `lock_id` names the holder of the output's lock, for whom the driver works.
     """
 
     def __init__(self, plan: GraphPlan, share: DriverShare, claims: ray.actor.ActorHandle, lock_id: str) -> None:
         configure_log(plan.log_level, process=f"{share.name} {os.getpid()}")
         self.plan, self.share, self.claims, self.lock_id = plan, share, claims, lock_id
         self.stages = [pool.name for pool in share.pools]
-        self._report = DriverReport("", make_empty_snapshot(self.stages))
-
-    def report(self) -> DriverReport:
-        """Returns what the present life has done so far."""
-        return self._report
+        self._report = DriverReport("", make_empty_snapshot(self.stages))  # of what the present life has done so far
+        threading.Thread(target=self._send_reports, daemon=True, name="report").start()
 
     def run(self) -> DriverReport | Failure:
         """Works on shards until none is free. Returns a foreseen error as a `Failure`."""
@@ -65,7 +65,9 @@ class SubDriver:
         life, tickets = uuid.uuid4().hex, 0
         times = RunTimes()
         committer = ShardCommitter(self.plan.recipe, self.plan.output, self._commit, times)
-        self._report = DriverReport(life, make_empty_snapshot(self.stages), times, committer.bytes)
+        is_restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        report = DriverReport(life, make_empty_snapshot(self.stages), times, committer.bytes, is_restarted=is_restarted)
+        self._report = report
         if freed := self._ask("begin_life", self.share.name, life):
             LOG.debug(f"gives back {', '.join(freed)}")
         ledger = start_ledger(self.stages)
@@ -109,6 +111,11 @@ class SubDriver:
             if output.read(f"{MANIFESTS}/{manifest.name}.json") != manifest.to_json():
                 raise
         self._ask("finish", manifest.name)
+
+    def _send_reports(self) -> None:
+        while True:
+            self.claims.record_report.remote(self.share.place, self._report)
+            time.sleep(TICK_SECONDS)
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         return ray.get(getattr(self.claims, question).remote(*arguments))

@@ -114,7 +114,7 @@ def whole(shard: InputShard, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return contents(folder)
 
 
-@pytest.mark.parametrize(("chunks", "messages"), [(3, [5, 5, 5]), (1, [1, 5, 5])])
+@pytest.mark.parametrize(("chunks", "messages"), [(3, [10, 10, 5]), (1, [1, 10, 5])])
 def test_slices_become_the_same_bytes(
     shard: InputShard, whole: dict[str, str], tmp_path: Path, chunks: int, messages: list[int]
 ) -> None:

@@ -77,3 +77,11 @@ def test_a_queue_that_has_died_goes_on(tmp_path: Path) -> None:
         assert queue.take(ticket(0)) is None
         assert queue.take(ticket(0, "2")) == Claim(A, had_owner=True)
         assert queue.count_free() == 0
+
+
+def test_the_latest_report_of_each_driver_is_taken_once() -> None:
+    queue = queue_of(A)
+    for driver, report in ((0, "first"), (1, "other"), (0, "second")):
+        queue.record_report(driver, report)
+    assert queue.take_reports() == {0: "second", 1: "other"}
+    assert queue.take_reports() == {}

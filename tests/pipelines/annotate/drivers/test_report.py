@@ -1,6 +1,6 @@
 """What the drivers of a run have done together, also where one of them has died."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from pipelines.annotate.commits import BytesDone
 from pipelines.annotate.drivers.report import DriverReport, ReportBook
@@ -37,7 +37,8 @@ def test_a_life_that_has_ended_keeps_what_it_has_committed() -> None:
     assert not book.add(
         0, report("a", StageCounts(2, 30, 3), StageState(2, bytes_done=330), written=300, uncommitted=80)
     )
-    assert book.add(0, report("b", StageCounts(1, 5, 1), StageState(1, bytes_done=60), skipped=80, written=50))
+    second = report("b", StageCounts(1, 5, 1), StageState(1, bytes_done=60), skipped=80, written=50)
+    assert book.add(0, replace(second, is_restarted=True))
     found = book.sum_snapshots()
     assert (found.stages["ocr"], found.states["ocr"]) == (StageCounts(1, 35, 4), StageState(1, bytes_done=310))
     assert book.sum_bytes() == BytesDone(80, 270)
@@ -46,3 +47,12 @@ def test_a_life_that_has_ended_keeps_what_it_has_committed() -> None:
     book.end_life(0)
     assert (book.sum_snapshots().stages["ocr"].workers, book.get_latest(0)) == (0, None)
     assert book.sum_times().rows == {"annotated": 35}
+
+
+def test_a_death_before_the_first_report_is_noticed() -> None:
+    book = ReportBook(["ocr"])
+    first = report("a", StageCounts(1, 5, 1), StageState(1))
+    assert not book.add(0, first)
+    assert book.add(1, replace(first, is_restarted=True))
+    assert not book.add(1, replace(first, is_restarted=True))
+    assert not book.add(0, replace(first, life="b")), "the same process works again, on shards that others left"
