@@ -26,7 +26,7 @@ def write_html(page: Page) -> bytes:
     """Returns the file. Takes any text, also halves of surrogate pairs."""
     script, style = _read("page.js"), _read("page.css")
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{hash_script(script)}'"
-    html = _open_template().render(page=page, policy=policy, script=Markup(script), style=Markup(style))
+    html: str = _open_template().render(page=page, policy=policy, script=Markup(script), style=Markup(style))
     return html.encode()
 
 

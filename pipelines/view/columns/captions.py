@@ -48,7 +48,7 @@ def chart(rows: pa.Table) -> list[Chart]:
 
 def _describe_status(caption: Row) -> str:
     tokens = caption.get("completion_tokens")
-    return caption["status"] + ("" if tokens is None else f", {tokens} tokens")
+    return f"{caption['status']}{'' if tokens is None else f', {tokens} tokens'}"
 
 
 def _make_span(claim: Claim, text: str, shapes: Shapes) -> Span:

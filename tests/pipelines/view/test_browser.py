@@ -17,6 +17,7 @@ from pipelines.view.html import hash_script
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import write_view
 from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
+from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
 from schemas.records.text_line import OCR_COLUMN, line_to_arrow
 from schemas.tar.writer import TarWriter
 from tests.pipelines.support.pages import HOSTILE, read_page
@@ -82,6 +83,7 @@ def make_set(folder: Path, count: int) -> Path:
                 OCR_COLUMN,
                 lambda key: [line_to_arrow(line(texts[int(key) % len(texts)])), line_to_arrow(line("b"))],
             ),
+            "tags": (TAGS_COLUMN, lambda _: [tag_to_arrow(Tag("dog", 0.8, "image"))]),
             "boxes": (BOXES_COLUMN, lambda _: [dog]),
         },
     )
