@@ -20,7 +20,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.caption_scenes import DRAWN_BOXES, DRAWN_FILE, DRAWN_OCR, Scene, serve_captions, write_scenes
+from benchmarks.caption_scenes import DRAWN_BOXES, DRAWN_FILE, DRAWN_OCR, MODEL, Scene, serve_captions, write_scenes
+from benchmarks.tiny_training import load_tiny_recipe
 from curation.demo_detector.vocabulary import LABELS
 from curation.engines.captions.prompts import PromptTemplate, parse_prompt
 from curation.engines.registry import ENGINES
@@ -36,7 +37,6 @@ from pipelines.recipes.ingest import IngestRecipe
 from schemas.output_set.layout import DATA
 from schemas.storage.parquet import read_table
 
-RECIPES = Path(__file__).parents[1] / "recipes/train"
 TASK = "Describe this image in detail."
 PROMPTS = {"grounded": f"Text:\n{{ocr}}\nObjects:\n{{boxes}}\n{TASK}", "image_alone": TASK}
 ERROR_RATE = 0.2  # of the stage-1 captions
@@ -90,7 +90,7 @@ def run_seed(
     seen, unseen = sets
     with serve_captions(seen, seed, ERROR_RATE) as url:
         run = {"settings": {"captions": {"base_url": url}}, "reuse": str(output / f"{SEEN}-annotated")}
-        endpoint = {"engine": "endpoint", "settings": {"model": "stand-in", "image_format": "png"}}
+        endpoint = {"engine": "endpoint", "settings": {"model": MODEL, "image_format": "png"}}
         rows = annotate_scenes(output, SEEN, folder / SEEN, {STAGE_1: endpoint}, run | {"workers": asked.workers})
     engines = {}
     for name, prompt in prompts.items():
@@ -143,7 +143,6 @@ def train_model(
 ) -> Path:
     """Makes conversations of stage-1 captions, with the prompt filled in as the engine will, and trains on them."""
     from training.loop import train
-    from training.recipe import load_train_recipe
 
     lines = []
     for row in rows:
@@ -155,25 +154,14 @@ def train_model(
     ingest_options = {"source": "llava", "input": [str(conversations)], "images": [str(output / SEEN)]}
     ingest(load_recipe(IngestRecipe, None, ingest_options), str(folder / f"{name}-set"))
     changes = {
-        "data.sources": {"captions": [str(folder / f"{name}-set")]},
-        "data.weights": {"captions": 1},
-        "data.repeats": {"captions": None},
-        "data.texts": {},
         "data.system_prompt": None,  # it would take half of the tiny model's sequence
         "data.sequence_length": SEQUENCE,
-        "data.seed": seed,
-        "data.cache": str(folder / "tables"),
         "model.language.config.max_position_embeddings": SEQUENCE,
-        "model.tokenizer": str(RECIPES / "tiny/tokenizer.json"),
-        "model.seed": seed,
-        "seed": seed,
-        "steps": steps,
         "global_batch_size": 2,
-        "run.device": "cpu",
         "checkpoint.every": 500,
     }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    result = train(load_train_recipe(str(RECIPES / "tiny.yaml"), overrides, str(folder / f"{name}-run")), resume="auto")
+    recipe = load_tiny_recipe(folder / f"{name}-set", folder / f"{name}-run", seed, steps, changes)
+    result = train(recipe, resume="auto")
     if result.model_folder is None:  # it was stopped by a signal, with a checkpoint
         raise KeyboardInterrupt
     return result.model_folder

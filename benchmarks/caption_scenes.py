@@ -40,6 +40,7 @@ BAND = 0.2  # height of the line's band, of the scene's
 NUMBERS = ("a", "two", "three", "four", "five")
 SHARD = 200  # scenes
 DRAWN_FILE = "drawn.json"
+MODEL = "stand-in"  # of the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +187,18 @@ def serve_captions(scenes: dict[str, Scene], seed: int, error_rate: float) -> It
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self) -> None:
+            self._answer({"data": [{"id": MODEL}]})
+
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             url = next(part["image_url"]["url"] for part in asked["messages"][0]["content"] if "image_url" in part)
             image = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
             choice = {"message": {"content": texts[hash_pixels(image)]}, "finish_reason": "stop"}
-            body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 0, "completion_tokens": 0}}).encode()
+            self._answer({"choices": [choice], "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
+
+        def _answer(self, found: dict[str, Any]) -> None:
+            body = json.dumps(found).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -4,10 +4,10 @@
 
 A stand-in server in a process of its own answers each request after half to one and a half times as many seconds, by
 the request. It measures all rates, from the first request to the last answer, so that none has start-up in it. The bare
-loop sends a fifth of the images, encoded beforehand, by one client with as many requests in flight as all workers of
-the pipeline. The engine alone, in this process, encodes and asks for batches of `--batch` images; `--engine-only` ends
-there. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and commits. The memory of the
-pools' workers is sampled over the run.
+loop sends as many images, encoded beforehand, by one client with as many requests in flight as all workers of the
+pipeline. The engine alone, in this process, encodes and asks for batches of `--batch` images, several at once;
+`--engine-only` ends there. The pipeline reads shards, decodes, fills the prompt, encodes, asks, writes parts and
+commits. The memory of the pools' workers is sampled over the run.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -37,12 +38,14 @@ from curation.engines.captions.runtime.endpoint import Endpoint
 from curation.engines.captions.runtime.pictures import encode_image
 from curation.engines.kinds import CaptionRequest
 from pipelines.annotate.run import annotate
+from pipelines.annotate.worker import BATCHES_AT_ONCE
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.tar.writer import TarWriter
 
 SIDE = 512  # pixels, as most of DataComp's
 KINDS = 16  # different pictures
 PER_SHARD = 1250
+MODEL = "m"
 TEXT = "A caption of thirty words. " * 6
 SAMPLE_SECONDS = 2.0
 
@@ -56,11 +59,18 @@ class Seen:
     last: float = 0.0
     in_flight: int = 0
     most_in_flight: int = 0
+    began_cpu: float = 0.0  # seconds of the server's process
+    ended_cpu: float = 0.0
 
     @property
     def rate(self) -> float:
         """Requests per second."""
         return self.requests / (self.last - self.first)
+
+    @property
+    def busy(self) -> float:
+        """The share of a core that the server took: well below one, or it would be the bottleneck."""
+        return (self.ended_cpu - self.began_cpu) / (self.last - self.first)
 
 
 def serve(control: Connection, seconds: float) -> None:
@@ -72,8 +82,7 @@ async def _serve(control: Connection, seconds: float) -> None:
     seen = Seen()  # another one each time that it has been asked for
     usage = {"prompt_tokens": 400, "completion_tokens": 40, "total_tokens": 440}
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
-    data = json.dumps({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage}).encode()
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
+    answer = make_response({"id": "x", "object": "chat.completion", "choices": [choice], "usage": usage})
 
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
@@ -81,16 +90,21 @@ async def _serve(control: Connection, seconds: float) -> None:
                 head = await reader.readuntil(b"\r\n\r\n")
             except (asyncio.IncompleteReadError, ConnectionError):
                 break
+            if head.startswith(b"GET"):
+                writer.write(make_response({"data": [{"id": MODEL}]}))
+                continue
             length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
             await reader.readexactly(int(length.partition(b":")[2]))
             now = time.monotonic()
-            seen.first, seen.requests = seen.first or now, seen.requests + 1
+            if not seen.requests:
+                seen.first, seen.began_cpu = now, time.process_time()
+            seen.requests += 1
             seen.in_flight += 1
             seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
             digest = hashlib.sha256(str(seen.requests).encode()).digest()
             await asyncio.sleep(seconds * (0.5 + int.from_bytes(digest[:2]) / 65536))
             writer.write(answer)
-            seen.last = time.monotonic()
+            seen.last, seen.ended_cpu = time.monotonic(), time.process_time()
             seen.in_flight -= 1
         writer.close()
 
@@ -100,6 +114,12 @@ async def _serve(control: Connection, seconds: float) -> None:
         await asyncio.to_thread(control.recv)
         control.send(seen)
         seen = Seen()
+
+
+def make_response(body: object) -> bytes:
+    """Returns the response with this JSON."""
+    data = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(data), data)
 
 
 def make_images() -> list[np.ndarray]:
@@ -136,22 +156,28 @@ async def ask_bare(url: str, images: int, in_flight: int) -> None:
                 {"type": "image_url", "image_url": {"url": encoded[number % KINDS]}},
                 {"type": "text", "text": "Describe this image in detail."},
             ]
-            await client.chat.completions.create(model="m", messages=[{"role": "user", "content": content}])
+            await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": content}])
 
     async with client:
         await asyncio.gather(*(work() for _ in range(in_flight)))
 
 
 def ask_engine(url: str, images: int, in_flight: int, batch: int) -> list[float]:
-    """Asks for all captions by one engine, batch by batch. Returns the memory of this process after each, in bytes."""
-    engine = Endpoint(EndpointSettings(model="m", base_url=url, in_flight=in_flight))
-    drawn, memory = make_images(), []
-    for start in range(0, images, batch):
+    """Asks for all captions by one engine, for batches at once as a worker does.
+
+    Returns the memory of this process after each batch, in bytes.
+    """
+    engine = Endpoint(EndpointSettings(model=MODEL, base_url=url, in_flight=in_flight))
+    drawn = make_images()
+
+    def ask(start: int) -> float:
         numbers = range(start, min(images, start + batch))
         answers = engine.annotate([CaptionRequest(str(n), "Describe this image.", drawn[n % KINDS]) for n in numbers])
         assert [answer.id for answer in answers if answer.status == "ok"] == [str(number) for number in numbers]
-        memory.append(float(psutil.Process().memory_full_info().uss))
-    return memory
+        return float(psutil.Process().memory_full_info().uss)
+
+    with ThreadPoolExecutor(BATCHES_AT_ONCE) as batches:
+        return list(batches.map(ask, range(0, images, batch)))
 
 
 @contextmanager
@@ -187,7 +213,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--in-flight", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=512, help="of the engine alone")
+    parser.add_argument("--batch", type=int, default=16, help="images per call of the engine")
     parser.add_argument("--engine-only", action="store_true")
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
@@ -201,7 +227,7 @@ def main() -> None:
         seen: Seen = control.recv()
         return seen
 
-    asyncio.run(ask_bare(url, options.images // 5, options.workers * options.in_flight))
+    asyncio.run(ask_bare(url, options.images, options.workers * options.in_flight))
     bare = look()
     held = ask_engine(url, options.images, options.workers * options.in_flight, options.batch)
     alone = look()
@@ -216,7 +242,7 @@ def main() -> None:
         (folder := Path(name) / "images").mkdir()
         write_images(folder, options.images)
         settings = {"base_url": url, "in_flight": options.in_flight}
-        engine = {"engine": "endpoint", "settings": {"model": "m"}, "batch_size": 256}
+        engine = {"engine": "endpoint", "settings": {"model": MODEL}, "batch_size": options.batch}
         run = {"workers": options.workers, "settings": {"captions": settings}}
         recipe = AnnotateRecipe.model_validate(
             {"input": f"{folder}/*.tar", "engines": {"captions": {"dense": engine}}, "run": run}
@@ -226,6 +252,7 @@ def main() -> None:
     server.kill()
     for label, seen in (("bare asyncio loop", bare), (f"annotate, {options.workers} workers", made)):
         print(f"{label}: {seen.requests} requests, {seen.rate:.1f}/s, at most {seen.most_in_flight} in flight")
+        print(f"  the server took {seen.busy:.2f} of a core")
     print(f"ratio: {made.rate / bare.rate:.3f}")
     third = max(1, len(memory) // 3)
     first, last = median(memory[third : 2 * third]), median(memory[2 * third :])

@@ -1,16 +1,24 @@
 """Measures training steps: tokens and images per second, the share of the machine's arithmetic (MFU), and its floor.
 
     python benchmarks/train_step.py [--model tiny|4b] [--device cpu|cuda] [--steps 10] [--micro 1] [--sequences 2]
+    python benchmarks/train_step.py --within 10
 
 `tiny` is recipes/train/tiny.yaml unchanged; `4b` is SigLIP-so400m, the perceiver and Phi-3-mini with random weights, in
 bf16 at 4,096 positions, with a frozen tower. Batches are synthetic, in memory: packs of samples of one picture and a
 text, as full as a packer makes them. A whole step is timed: forward and backward passes, clipping, AdamW. The floor is
 the time for the step's arithmetic (`training.flops`: nothing counts that is recomputed to save memory) at the rate of a
 large matrix product, measured just before in the same precision; MFU is that floor over the step's time.
+
+`--within` runs the settings of `VARIANTS` for so many minutes at most, each in a process of its own, and tells the best
+MFU: on a GPU the 4B model with flex attention, elsewhere the tiny one. A setting whose memory does not fit is told and
+left.
 """
 
 import argparse
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,6 +47,15 @@ SO400M = {
     "patch_size": 14,
 }
 TEXT = {"tiny": 16, "4b": 64}  # text tokens per sample
+VARIANTS = (
+    ("--micro", "1"),
+    ("--micro", "1", "--compile"),
+    ("--micro", "2", "--compile"),
+    ("--micro", "4", "--compile", "--recompute"),
+)
+"""Settings in the order of the memory that they need. Recomputation is no work that counts, so it lowers the MFU."""
+AIM = 0.5  # MFU
+_MFU = re.compile(r"MFU ([\d.]+)%")
 
 
 def recipe_of(name: str, scratch: Path, options: argparse.Namespace) -> TrainRecipe:
@@ -85,8 +102,40 @@ def made_up(recipe: TrainRecipe, image: int, side: int, cells: int, text: int) -
 
 
 def main() -> None:
-    """Reads the command line, times the steps and prints the figures."""
+    """Reads the command line, and measures one setting or several."""
     options = _options()
+    if options.within is None:
+        measure(options)
+    else:
+        compare(options, time.monotonic() + 60 * options.within)
+
+
+def compare(options: argparse.Namespace, deadline: float) -> None:
+    """Measures the variants one after another until the deadline, and prints the best MFU."""
+    on_gpu = torch.device(options.device).type == "cuda"
+    common = ["--device", options.device, "--attention", "flex_attention" if on_gpu else "sdpa"]
+    common += ["--sequences", "4", "--steps", str(options.steps), "--warmup", str(options.warmup)]
+    common += ["--model", options.model] if options.model else []
+    found: dict[str, float] = {}
+    for variant in VARIANTS:
+        command, said = [sys.executable, __file__, *common, *variant], " ".join(variant)
+        print(f"== {said}", flush=True)
+        try:
+            left = max(1.0, deadline - time.monotonic())
+            done = subprocess.run(command, capture_output=True, text=True, timeout=left, check=False)
+        except subprocess.TimeoutExpired:
+            print("not finished in time", flush=True)
+            break
+        print(done.stdout if done.returncode == 0 else done.stderr.strip().split("\n")[-1], flush=True)
+        if match := _MFU.search(done.stdout):
+            found[said] = float(match[1]) / 100
+    if found:
+        best = max(found, key=lambda variant: found[variant])
+        print(f"best         MFU {found[best]:.1%} ({best}); the aim is {AIM:.0%} or more")
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Times the steps of one setting and prints the figures."""
     device = torch.device(options.device)
     name = options.model or ("4b" if device.type == "cuda" else "tiny")
     torch.manual_seed(0)
@@ -139,6 +188,7 @@ def _options() -> Any:
     parser.add_argument("--micro", type=int, default=1)
     parser.add_argument("--sequences", type=int, default=4)
     parser.add_argument("--attention", default="sdpa", help="attention of the language model: sdpa or flex_attention")
+    parser.add_argument("--within", type=float, help="minutes in which to compare several settings")
     parser.add_argument("--recompute", action="store_true", help="use activation checkpointing")
     parser.add_argument("--compile", action="store_true", help="use torch.compile on every layer")
     return parser.parse_args()

@@ -17,7 +17,7 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -196,13 +196,12 @@ def load_checkpoint(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.o
         state["step"].copy_(wanted[f"step.{name}"][0])
 
 
-def load_weights(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Loads the checkpoint's weights alone into a model on one device.
+def load_weights(checkpoint: Checkpoint, weights: Mapping[str, Tensor], group: dist.ProcessGroup | None = None) -> None:
+    """Loads the checkpoint's weights of these names in place, without their moments; shards need their ranks' `group`.
 
-    Raises `ShardloomError` when they do not fit the model.
+    Raises `ShardloomError` when they do not fit.
     """
-    weights = {f"model.{name}": parameter.detach() for name, parameter in select_trainable(model).items()}
-    _load_tensors(checkpoint, weights, None)
+    _load_tensors(checkpoint, {f"model.{name}": tensor.detach() for name, tensor in weights.items()}, group)
 
 
 def _load_tensors(checkpoint: Checkpoint, wanted: dict[str, Tensor], group: dist.ProcessGroup | None) -> None:

@@ -4,10 +4,13 @@ So a checkpoint serves as an export does: another run starts from it, and a mode
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import RECIPE_FILE, validate_options
@@ -18,7 +21,8 @@ from training.model.config import PromptOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_like, build_model, load_pretrained, read_prompts
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.optimizer import freeze
+from training.model.weights import get_plain_name
+from training.optimizer import freeze, select_trainable
 from training.parallel import Ranks
 from training.recipe import TrainRecipe
 from training.renamed_keys import rename_keys
@@ -50,9 +54,8 @@ def load_checkpoint_model(checkpoint: Checkpoint, ranks: Ranks = _ALONE) -> Load
     recipe = read_checkpoint_recipe(checkpoint)
     model = build_initial_model(recipe, "cpu", ranks)
     freeze(model, recipe.optimizer.lr)
-    if hash_frozen_weights(model) != checkpoint.state.frozen:
-        raise UsageError(f"{checkpoint.folder}: the frozen weights are not those of its run; restore them")
-    load_weights(checkpoint, model)
+    check_frozen_weights(checkpoint, select_frozen(model))
+    load_weights(checkpoint, select_trainable(model))
     tokenizer = load_tokenizer(recipe.model)
     return LoadedModel(model.eval(), tokenizer, resolve_prompts(tokenizer, recipe.data))
 
@@ -80,11 +83,26 @@ def read_checkpoint_recipe(checkpoint: Checkpoint) -> TrainRecipe:
     return validate_options(TrainRecipe, values, str(checkpoint.folder / COMMIT_FILE))
 
 
-def hash_frozen_weights(model: ResamplerLMM) -> str:
-    """Returns the SHA-256 of the names and values of the frozen weights."""
+def select_frozen(model: ResamplerLMM) -> dict[str, Tensor]:
+    """Returns the frozen weights by the names that they had before their modules were wrapped."""
+    return {get_plain_name(name): one for name, one in model.named_parameters() if not one.requires_grad}
+
+
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of the names and values of weights, which frozen ones are known by.
+
+    Where they are sharded, all ranks must call it, since they gather one after another.
+    """
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        if not parameter.requires_grad:
-            digest.update(name.encode())
-            digest.update(parameter.detach().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for name in sorted(weights):
+        held = weights[name].detach()
+        value = held.full_tensor() if isinstance(held, DTensor) else held
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def check_frozen_weights(checkpoint: Checkpoint, frozen: Mapping[str, Tensor]) -> None:
+    """Raises `UsageError` when these are not the frozen weights of the checkpoint's run."""
+    if hash_weights(frozen) != checkpoint.state.frozen:
+        raise UsageError(f"{checkpoint.folder}: the frozen weights are not those of its run; restore them")

@@ -93,6 +93,8 @@ def _format_memory(memory: MemoryEstimate, world_size: int, kind: str) -> list[s
         lines.append(f"  {part.name:16}{part.parameters:>15,}{part.trainable:>15,}{sizes}")
     if memory.gathered:
         lines.append(f"  gathered for use, at most: {_format_bytes(memory.gathered)}")
+    if memory.reduced:
+        lines.append(f"  gradients being summed, at most: {_format_bytes(memory.reduced)}")
     lines.append(f"  activations, estimated: {_format_bytes(memory.activations)}")
     return [*lines, f"  together: {_format_bytes(memory.total)}, plus the device's libraries"]
 

@@ -28,6 +28,7 @@ class FlopCounter:
 
     tower_per_tile: float
     connector_per_tile: float
+    connector_per_image: float  # what does not grow with an image's tiles, where the connector takes them all at once
     per_token: float  # per position, in the decoder layers, without attention
     per_pair: float  # per pair of positions, one of which sees the other
     per_label: float  # per position whose logits are computed
@@ -39,6 +40,7 @@ class FlopCounter:
         return sum(
             self.tower_factor * self.tower_per_tile * len(batch.tiles)
             + FORWARD_BACKWARD_FACTOR * self.connector_per_tile * len(batch.tiles)
+            + FORWARD_BACKWARD_FACTOR * self.connector_per_image * len(batch.grids)
             + self.language_factor
             * (self.per_token * count_tokens(batch) + self.per_pair * count_attention_pairs(batch))
             + self.language_factor * self.per_label * int(make_label_mask(batch).sum())
@@ -49,17 +51,20 @@ class FlopCounter:
 def build_flop_counter(model: "ResamplerLMM") -> FlopCounter:
     """Counts the operations of a model that is not sharded yet; one on `meta` will do, as only shapes are needed."""
     tower, language = model.vision, model.language
-    config = tower.model.config
-    cells = tower.cells
-    embedding = sum(p.numel() for n, p in tower.model.embeddings.named_parameters() if n.startswith("patch"))
-    tile_tower = 2.0 * cells * (_count_linear_weights(tower.model.encoder) + embedding)
-    tile_tower += 4.0 * cells * cells * config.hidden_size * config.num_hidden_layers
+    linear = sum(map(_count_linear_weights, tower.layers))
+    tile_tower = 2.0 * (tower.positions * linear + tower.cells * tower.patch_weights)
+    tile_tower += 4.0 * tower.positions * tower.positions * tower.width * len(tower.layers)
+    connector = model.connector.count_flops_per_tile(tower.cells)
+    per_image = 0.0
+    if model.options.any_resolution.fixed_sampling:  # linear in the cells, for what takes any number of them
+        per_image = 2 * connector - model.connector.count_flops_per_tile(2 * tower.cells)
     text = language.lm.config
     heads = text.num_attention_heads * (getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     frozen = not any(parameter.requires_grad for parameter in language.parameters())
     return FlopCounter(
         tower_per_tile=tile_tower,
-        connector_per_tile=model.connector.count_flops_per_tile(cells),
+        connector_per_tile=connector - per_image,
+        connector_per_image=per_image,
         per_token=2.0 * _count_linear_weights(language.layers),
         per_pair=4.0 * heads * text.num_hidden_layers,
         per_label=2.0 * language.width * language.vocabulary_size,

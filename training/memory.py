@@ -40,11 +40,13 @@ class MemoryEstimate:
     parts: list[PartMemory]
     activations: int  # estimated, at their peak
     gathered: int  # of a sharded model: weights that are gathered for use at the same time
+    reduced: int  # of a sharded model: gradients of layers that are whole while they are summed over the ranks
 
     @property
     def total(self) -> int:
         """Returns the sum; CUDA and its libraries take one or two GB more."""
-        return sum(p.weights + p.gradients + p.moments for p in self.parts) + self.activations + self.gathered
+        held = sum(part.weights + part.gradients + part.moments for part in self.parts)
+        return held + self.activations + self.gathered + self.reduced
 
 
 def estimate_memory(model: "ResamplerLMM", recipe: TrainRecipe, world_size: int, kind: str) -> MemoryEstimate:
@@ -56,19 +58,25 @@ def estimate_memory(model: "ResamplerLMM", recipe: TrainRecipe, world_size: int,
     for prefix, group in GROUPS_BY_PREFIX.items():
         module = model.get_submodule(prefix)
         total = sum(p.numel() for p in module.parameters())
+        if not total:  # a language model by itself has neither tower nor connector
+            continue
         learning = sum(p.numel() for p in module.parameters() if p.requires_grad)
         by = world_size if kind == "fsdp" else 1
         frozen_tower = prefix == "vision" and not learning
         frozen = (total - learning) * (BF16_BYTES if frozen_tower and recipe.precision == "bf16" else FP32_BYTES)
         weights = learning * FP32_BYTES // by + (frozen if frozen_tower else frozen // by)
-        # gradients of several micro-batches add up unsharded
-        several = recipe.global_batch_size > recipe.micro_batch_size * world_size
-        gradients = learning * FP32_BYTES // (1 if several else by)
+        gradients = learning * FP32_BYTES // (1 if _has_whole_gradients(recipe, world_size) else by)
         moments = learning * FP32_BYTES * MOMENTS_PER_WEIGHT // by
         parts.append(PartMemory(PART_TITLES[group], total, learning, weights, gradients, moments))
-    return MemoryEstimate(
-        parts, _estimate_activations(model, recipe, kind), _estimate_all_gather(model, recipe) if kind == "fsdp" else 0
-    )
+    activations, sharded = _estimate_activations(model, recipe, kind), kind == "fsdp"
+    gathered = _estimate_all_gather(model, recipe) if sharded else 0
+    return MemoryEstimate(parts, activations, gathered, _estimate_reduction(model, recipe) if sharded else 0)
+
+
+def _has_whole_gradients(recipe: TrainRecipe, world_size: int) -> bool:
+    """Returns whether a rank's gradients add up over micro-batches before they are summed over the ranks."""
+    several = recipe.global_batch_size > recipe.micro_batch_size * world_size
+    return several and recipe.reduce_gradients == "step"
 
 
 def _estimate_activations(model: "ResamplerLMM", recipe: TrainRecipe, kind: str) -> int:
@@ -108,6 +116,17 @@ def _estimate_all_gather(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
         - _count_parameters(layers)
         + _count_parameters(model.connector)
     )
+
+
+def _estimate_reduction(model: "ResamplerLMM", recipe: TrainRecipe) -> int:
+    """Estimates the gradients of one decoder layer, and the fp32 copy of another's that is being sent.
+
+    Those outside of layers come last, when the activations are free again, so they do not count.
+    """
+    if not any(parameter.requires_grad for parameter in model.language.layers[0].parameters()):
+        return 0
+    size = BF16_BYTES if recipe.precision == "bf16" else FP32_BYTES
+    return (size + FP32_BYTES) * _count_parameters(model.language.layers[0])
 
 
 def _count_parameters(module: nn.Module) -> int:

@@ -8,6 +8,7 @@ from torch import nn
 
 from schemas.errors import UsageError
 from training.model.connector import Connector
+from training.model.weights import get_plain_name
 from training.recipe import LearningRates, OptimizerOptions, ParameterGroup
 
 if TYPE_CHECKING:
@@ -40,23 +41,17 @@ def find_parameter_group(name: str) -> ParameterGroup:
 
 def freeze(model: "ResamplerLMM", lr: LearningRates) -> None:
     """Freezes the parts whose learning rate is 0. Raises `UsageError` when no part is left to train."""
-    if not any(lr.model_dump().values()):
-        raise UsageError("optimizer.lr: every part is frozen; give one of them a rate above 0")
     if lr.tower:
-        model.vision.frozen = False
-        for part in (model.vision.model.embeddings, model.vision.model.encoder, model.vision.model.post_layernorm):
-            part.requires_grad_(True)  # all but the pooling head, which nothing uses
+        model.vision.unfreeze()
     for module, rate in ((model.connector, lr.connector), (model.language, lr.language)):
         module.requires_grad_(rate > 0)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("optimizer.lr: every part is frozen; give one of them a rate above 0")
 
 
 def select_trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Returns the trainable parameters by the names that they had before their modules were wrapped."""
-    return {
-        name.removeprefix("module.").replace("_checkpoint_wrapped_module.", ""): parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    return {get_plain_name(name): parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def make_optimizer(model: nn.Module, options: OptimizerOptions, lr: LearningRates) -> torch.optim.AdamW:

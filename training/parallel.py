@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -22,6 +22,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.rendezvous import rendezvous
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
+from training.model.weights import is_on_meta, move_to_device
 from training.recipe import TrainRecipe, TrainRunOptions
 
 if TYPE_CHECKING:
@@ -141,11 +142,12 @@ def resolve_parallelism(parallel: str, world_size: int) -> str:
 def parallelize(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.Module:
     """Moves the model to this rank's device, sharded or replicated; returns the module to call under
     `sync_gradients`.
+
+    A model on `meta` must be filled afterwards, and its tower's precision lowered.
     """
     kind = resolve_parallelism(recipe.parallel, ranks.world_size)
-    if recipe.precision == "bf16":  # frozen weights need no higher precision; the others are cast in use
-        for parameter in model.vision.parameters() if model.vision.frozen else ():
-            parameter.data = parameter.data.to(torch.bfloat16)
+    if not is_on_meta(model):
+        lower_tower_precision(model, recipe)
     layered = [model.language.layers, model.connector.layers]
     if recipe.activation_checkpointing:
         _apply_activation_checkpointing(layered)
@@ -160,6 +162,13 @@ def parallelize(model: "ResamplerLMM", recipe: TrainRecipe, ranks: Ranks) -> nn.
     return model
 
 
+def lower_tower_precision(model: "ResamplerLMM", recipe: TrainRecipe) -> None:
+    """Rounds a frozen tower to bf16 in a run of that precision; trained weights are cast in use."""
+    if recipe.precision == "bf16" and model.vision.frozen:
+        for parameter in model.vision.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
 def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextManager[Any]:
     """Returns the autocast to bf16 for fp32 weights; FSDP needs none, because it casts weights as it gathers them."""
     if recipe.precision == "fp32" or resolve_parallelism(recipe.parallel, ranks.world_size) == "fsdp":
@@ -168,15 +177,20 @@ def autocast(recipe: TrainRecipe, ranks: Ranks) -> contextlib.AbstractContextMan
 
 
 @contextlib.contextmanager
-def sync_gradients(model: nn.Module, is_last: bool) -> Iterator[None]:
-    """Synchronises gradients only in the last micro-batch of a step; before that they add up on each rank."""
+def sync_gradients(model: nn.Module, is_last: bool, reduce: Literal["step", "micro_batch"] = "step") -> Iterator[None]:
+    """Sums gradients over the ranks in the last micro-batch of a step; before that they add up on each rank.
+
+    With `reduce` of micro_batch, a sharded model sums them in each, and its shards of the sums add up. A replicated
+    model ignores that, since its gradients are whole in any case.
+    """
     if isinstance(model, nn.parallel.DistributedDataParallel) and not is_last:
         with model.no_sync():
             yield
         return
     if isinstance(model, FSDPModule):
-        model.set_requires_gradient_sync(is_last)
-        model.set_is_last_backward(is_last)
+        reduces = is_last or reduce == "micro_batch"
+        model.set_requires_gradient_sync(reduces)
+        model.set_is_last_backward(reduces)  # waits until the sums are complete and their buffers free
     yield
 
 
@@ -227,8 +241,8 @@ def _apply_fsdp(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Modul
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
     tower: set[nn.Parameter] = set()
     if model.vision.frozen:
+        move_to_device(model.vision, ranks.device)
         tower = set(model.vision.parameters())
-        model.vision.to(ranks.device)
     for layer in model.language.layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model.connector, mesh=mesh, mp_policy=policy)
@@ -239,7 +253,7 @@ def _apply_fsdp(model: "ResamplerLMM", precision: str, ranks: Ranks) -> nn.Modul
         if isinstance(module, FSDPModule):  # by default it divides the sum by the number of ranks
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
-    model.to(ranks.device)  # buffers
+    move_to_device(model, ranks.device)  # buffers, and the shards of a model on `meta`
     return model
 
 

@@ -14,7 +14,8 @@ from schemas.errors import UsageError
 from schemas.masking import mask_values
 from schemas.output_set import recipe_file
 from schemas.output_set.options import Options, RecipePath
-from schemas.output_set.recipe_file import apply_override, dump_yaml, format_value, read_recipe, validate_options
+from schemas.output_set.recipe_file import apply_override, dump_yaml, format_value, validate_options
+from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.output_set.recipe_paths import anchor_paths
 from schemas.storage.folder import Folder
 from training.data.options import DataOptions
@@ -22,7 +23,15 @@ from training.model.config import ModelOptions
 from training.model.init_changes import InitChange
 from training.renamed_keys import rename_keys
 
-CHANGEABLE_KEYS = ("run", "checkpoint", "micro_batch_size", "parallel", "activation_checkpointing", "compile")
+CHANGEABLE_KEYS = (
+    "run",
+    "checkpoint",
+    "micro_batch_size",
+    "parallel",
+    "reduce_gradients",
+    "activation_checkpointing",
+    "compile",
+)
 CHANGEABLE_DATA_KEYS = ("workers", "prefetch", "cache", "max_bad_samples", "images")
 
 _ALL_CHANGEABLE_KEYS = {*CHANGEABLE_KEYS, *(f"data.{name}" for name in CHANGEABLE_DATA_KEYS)}
@@ -129,6 +138,12 @@ class TrainRecipe(Options):
     parallel: Literal["auto", "none", "ddp", "fsdp"] = Field(
         "auto", description="auto: fsdp if there are several ranks"
     )
+    reduce_gradients: Literal["step", "micro_batch"] = Field(
+        "step",
+        description="when fsdp sums gradients over the ranks. step: once, which sends the least, but a rank keeps whole"
+        " gradients from the first micro-batch on. micro_batch: a rank keeps its shard of them, and each micro-batch"
+        " sends as much as a step",
+    )
     activation_checkpointing: bool = Field(
         False, description="saves memory, for a third more computation in the layers"
     )
@@ -193,10 +208,9 @@ def load_train_recipe(path: str, overrides: list[str] | None = None, output: str
 
     Raises `UsageError` that names any unknown key, and the new name of a key that has been renamed.
     """
-    values = read_recipe(path)
+    values = read_merged_recipe(path, lambda layer, file: anchor_paths(layer, TrainRecipe, file))
     if values.get("kind", "train") != "train":
         raise UsageError(f"recipe {path} is of the kind {format_value(values['kind'])}, not 'train'")
-    values = anchor_paths(values, TrainRecipe, path)
     for override in overrides or []:
         apply_override(values, override)
     if output is not None:

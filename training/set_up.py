@@ -9,13 +9,14 @@ from typing import cast
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.lock import lock_output
 from schemas.output_set.recipe_file import RECIPE_FILE, dump_yaml, read_stored_recipe
 from schemas.storage.folder import Folder
 from training.checkpoint import Checkpoint, RunState, find_latest, list_checkpoints, open_checkpoint
-from training.checkpoint_model import build_initial_model, hash_frozen_weights
+from training.checkpoint_model import build_initial_model, hash_weights, select_frozen
 from training.data.build import build_pack_plan
 from training.data.plan import PackPlan, check_unchanged
 from training.data.templates.prompts import resolve_prompts
@@ -25,9 +26,10 @@ from training.model.lmm import ResamplerLMM
 from training.model.pretrained import save_pretrained
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.optimizer import freeze, make_optimizer, resolve_learning_rates
-from training.parallel import Ranks, parallelize
+from training.parallel import Ranks, lower_tower_precision, parallelize
 from training.recipe import TrainRecipe, find_resume_conflicts
 from training.run_length import RunLength, share_run_length
+from training.sharding.deferred_model import defer_model
 from training.step import Trainer
 
 CHECKPOINTS_FOLDER, MODEL_FOLDER = "checkpoints", "model"
@@ -54,16 +56,21 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     check_trackers(recipe)
     check_batch_size(recipe, ranks.world_size)
     tokenizer = load_tokenizer(recipe.model)
-    model = prepare_model(recipe, ranks=ranks)
+    deferred = defer_model(recipe, ranks)
+    model = deferred.model if deferred else prepare_model(recipe, ranks=ranks)
     check_sequence_length(recipe, model)
     plan = plan_packs(recipe, model, tokenizer)
     length = share_run_length(recipe, plan, ranks)
     flops = build_flop_counter(model)
-    frozen = ranks.broadcast("frozen", hash_frozen_weights(model) if ranks.is_first else "")
-    kept = ranks.is_first and model.vision.frozen
-    tower = {f"vision.{name}": tensor for name, tensor in model.vision.state_dict().items()} if kept else {}
     lr = resolve_learning_rates(recipe.optimizer, count_non_embedding_parameters(model))
-    whole = parallelize(model, recipe, ranks)
+    if deferred:
+        whole = parallelize(model, recipe, ranks)
+        deferred.fill(model, ranks)
+        frozen, tower = _keep_frozen_weights(model, ranks)
+        lower_tower_precision(model, recipe)
+    else:
+        frozen, tower = _keep_frozen_weights(model, ranks)
+        whole = parallelize(model, recipe, ranks)
     loss_weights = [recipe.loss_weights.get(name, 1.0) for name in recipe.sources]
     trainer = Trainer(
         recipe,
@@ -75,6 +82,16 @@ def set_up(folder: Path, recipe: TrainRecipe, ranks: Ranks) -> TrainingRun:
     stated = recipe.run.peak_tflops
     peak = stated * 1e12 if stated else measure_peak_flops(ranks.device, recipe.precision)
     return TrainingRun(folder, trainer, model, tokenizer, plan, length, frozen, tower, flops, peak)
+
+
+def _keep_frozen_weights(model: ResamplerLMM, ranks: Ranks) -> tuple[str, dict[str, Tensor]]:
+    """Returns the hash of the frozen weights, and on the first rank a frozen tower's weights before rounding."""
+    weights = select_frozen(model)
+    is_gathered = any(isinstance(one, DTensor) for one in weights.values())  # by all ranks
+    frozen = hash_weights(weights) if ranks.is_first or is_gathered else ""
+    kept = ranks.is_first and model.vision.frozen
+    tower = {f"vision.{name}": tensor.cpu() for name, tensor in model.vision.state_dict().items()} if kept else {}
+    return ranks.broadcast("frozen", frozen), tower
 
 
 def prepare_model(recipe: TrainRecipe, device: str = "cpu", ranks: Ranks = Ranks()) -> ResamplerLMM:  # noqa: B008

@@ -68,7 +68,7 @@ def _run_step(trainer: Trainer, batches: list[Batch], total_labels: int, step: i
     torch.manual_seed(_derive_seed(recipe.seed, step, ranks.rank))  # a function of the step, so no state is saved
     losses = []
     for number, batch in enumerate(batches):
-        with sync_gradients(trainer.model, number == len(batches) - 1):
+        with sync_gradients(trainer.model, number == len(batches) - 1, recipe.reduce_gradients):
             with autocast(recipe, ranks):
                 found = compute_micro_batch_loss(
                     trainer.model, batch.to(ranks.device), total_labels, trainer.loss_weights

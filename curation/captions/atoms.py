@@ -24,7 +24,9 @@ def to_thousandths(numbers: pa.FloatArray) -> Index:
     exact = numbers.to_numpy(zero_copy_only=False).astype(np.float64)
     if np.isnan(exact).any():
         raise ValueError("a box or a confidence is not a number (NaN)")
-    rounded: Index = np.rint(np.clip(exact, 0, 1) * 1000).astype(np.int32)
+    np.clip(exact, 0, 1, out=exact)
+    exact *= 1000
+    rounded: Index = np.rint(exact, out=exact).astype(np.int32)
     return rounded
 
 

@@ -7,6 +7,7 @@ into these atoms (`curation.captions.templates`), and a reader computes every fo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -61,6 +62,8 @@ FIELDS: Mapping[str, Field] = {
 }
 """The fields beside the text's, by name. `docs/data.md` has what each is for."""
 
+_PRINTED = 1 << 13  # numbers of pixels; images with a longer side are rare
+
 TABLES = {name: field.values for name, field in FIELDS.items() if field.values}
 
 
@@ -85,7 +88,9 @@ def repeat_sizes(sizes: Sizes, counts: NDArray[np.int64]) -> dict[str, NDArray[n
     return {name: np.repeat(np.asarray(size), counts) for name, size in sizes.items()}
 
 
-def print_pixels(items: pa.StructArray, field: str, sizes: Mapping[str, NDArray[np.int32]]) -> pa.StringArray:
+def print_pixels(
+    items: pa.StructArray, field: str, sizes: Mapping[str, NDArray[np.int32]]
+) -> pa.StringArray | pa.DictionaryArray:
     """Returns what a field of pixels prints for items in images of these sizes: the `width` and `height` for each item.
 
     Unlike all other numbers, pixels are computed from the box as it is stored: thousandths are too coarse for them.
@@ -96,5 +101,13 @@ def print_pixels(items: pa.StructArray, field: str, sizes: Mapping[str, NDArray[
     if side not in sizes:
         raise ValueError(f"{{{field}}} needs the {side} of the images")
     exact = pc.struct_field(items, corner).to_numpy(zero_copy_only=False).astype(np.float64)
-    pixels = np.rint(np.clip(exact, 0, 1) * sizes[side])
-    return pa.array(pixels.astype(np.int64)).cast(pa.string())
+    pixels = np.rint(np.clip(exact, 0, 1) * sizes[side]).astype(np.int64)
+    if len(pixels) and int(pixels.max()) < len(numbers := _print_numbers()):
+        return pa.DictionaryArray.from_arrays(pa.array(pixels.astype(np.int32)), numbers)
+    return pa.array(pixels).cast(pa.string())
+
+
+@cache
+def _print_numbers() -> pa.StringArray:
+    """Returns the numbers of pixels of most images: looking one up takes a third of the time of printing it."""
+    return pa.array(np.arange(_PRINTED)).cast(pa.string())

@@ -5,7 +5,6 @@ that no Python code runs for each row.
 """
 
 import json
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import pairwise
@@ -23,6 +22,7 @@ from curation.captions.fields import FIELDS, TABLES, Sizes, compute_columns, pri
 from curation.captions.inversion import Inversion, find_inversion
 from curation.captions.lists import combine_chunks, compute_offsets
 from curation.captions.presets import get_default
+from curation.captions.scans import find_endings, find_escaped
 from curation.captions.template_file import CaptionTemplate
 from curation.captions.templates import Template, compile_template, number_rows, render_template
 from curation.format_strings import MAX_FIELDS, parse_format
@@ -38,7 +38,6 @@ _ENTRY = parse_format(
 _ENTRIES = compile_template(_ENTRY, TABLES, "", ", ", is_json=True)
 
 _PIXEL_BYTES = 10 * MAX_FIELDS  # the most that the numbers of pixels of one line have
-_SENTENCE_END = rf"[{SENTENCE_MARKS}]\z"
 SLICE_ROWS = 4096  # rows rendered at once, few enough to stay in a core's cache
 SLICE_BYTES = 1 << 28  # rendered at once, well below the 2 GiB that one Arrow string array can hold
 
@@ -175,10 +174,11 @@ def _escape_texts(
     """Returns the texts as JSON: as they are, and as each inversion escapes them."""
     escapes: dict[tuple[LookAlike | None] | None, Callable[[str], str]] = {None: str}
     escapes |= {_get_key(inversion): inversion.escape for inversion in inversions if inversion is not None}
-    marks = "".join(re.escape(key[0].character) for key in escapes if key and key[0])
-    rare = pc.match_substring_regex(texts, rf"[\x00-\x1f\"\\{marks}]{'|&[al#]' if marks else ''}")
-    if not rare.true_count:
+    marks = "".join(key[0].character for key in escapes if key and key[0])
+    found = find_escaped(texts, f'"\\{marks}', entities="al#" if marks else "")
+    if not found.any():
         return dict.fromkeys(escapes, texts)
+    rare = pa.array(found)
     changed = texts.filter(rare).to_pylist()
     return {
         key: pc.replace_with_mask(texts, rare, pa.array([escape_json(escape(text)) for text in changed], pa.string()))
@@ -189,7 +189,7 @@ def _escape_texts(
 def _build_prefixes(raw_captions: pa.StringArray, counts: NDArray[np.int64]) -> pa.StringArray:
     """Returns the JSON-escaped text before the sentence in a row's captions with the raw caption."""
     alone = pc.or_(pc.equal(raw_captions, ""), pa.array(counts == 0))
-    ended = pc.match_substring_regex(raw_captions, _SENTENCE_END)
+    ended = pa.array(find_endings(raw_captions, SENTENCE_MARKS))
     glue = pc.if_else(alone, "", pc.if_else(ended, " ", ". "))
     return pc.binary_join_element_wise(_escape_texts(raw_captions)[None], glue, "")
 

@@ -81,28 +81,37 @@ def _number_atoms(columns: Sequence[tuple[str, list[str]]], *, is_json: bool) ->
 
 
 def render_template(
-    template: Template, picks: Mapping[str, Index], texts: Mapping[str, pa.StringArray], offsets: NDArray[np.int64]
+    template: Template,
+    picks: Mapping[str, Index],
+    texts: Mapping[str, pa.StringArray | pa.DictionaryArray],
+    offsets: NDArray[np.int64],
 ) -> pa.StringArray:
     """Renders lines of text, JSON-escaped. A row consists of the lines between two offsets and is empty without any.
 
     `picks` give for each field the index of each line's entry in the field's table, and `texts` each line's text for
-    the other fields.
+    the other fields; where many lines share a text, as a `DictionaryArray`.
     """
     lines = len(next(iter(texts.values())))
     if not lines:
         return pa.array([""] * (len(offsets) - 1), pa.string())
-    numbers = np.arange(lines, dtype=np.int32)
+    source, indices = [template.atoms], dict(picks)
+    starts = {}
+    for field in template.texts:
+        text = texts[field]
+        starts[field] = sum(map(len, source))
+        is_shared = isinstance(text, pa.DictionaryArray)
+        source.append(text.dictionary if is_shared else text)
+        indices[field] = text.indices.to_numpy() if is_shared else np.arange(lines, dtype=np.int32)
     atom = np.empty((lines, len(template.columns)), np.int32)
     for place, (field, start) in enumerate(template.columns):
-        if field in template.texts:
-            np.add(numbers, start + lines * template.texts.index(field), out=atom[:, place])
+        if field in starts:
+            np.add(indices[field], starts[field], out=atom[:, place])
         elif field == "constant":
             atom[:, place] = start
         else:
             np.add(picks[field], start, out=atom[:, place])
-    source = pa.concat_arrays([template.atoms, *(texts[field] for field in template.texts)])
     # The indices are within bounds by construction, and checking them costs a tenth of the time.
-    gathered = pc.take(source, pa.array(atom.ravel()), boundscheck=False)
+    gathered = pc.take(pa.concat_arrays(source), pa.array(atom.ravel()), boundscheck=False)
     _, ends, characters = gathered.buffers()
     # A row's atoms are adjacent, so its string exists already: only the offsets between its atoms are dropped.
     row_offsets = np.frombuffer(ends, np.int32)[offsets * len(template.columns)]

@@ -24,7 +24,7 @@ class OtherEngines:
 class EngineDeclaration(Generic[E, S]):
     """Declares an engine. Its module is imported to list it, so heavy libraries are imported inside the functions.
 
-    `check`, `fetch`, `prepare` and `make` are called with validated settings; each may raise `UsageError`.
+    `check`, `ask`, `fetch`, `prepare` and `make` are called with validated settings; each may raise `UsageError`.
     """
 
     name: str
@@ -43,8 +43,16 @@ class EngineDeclaration(Generic[E, S]):
 
     It bounds its own waiting, so that a worker which waits for less is not ended as hung. Its workers need little CPU.
     """
+    takes_concurrent_calls: bool = False
+    """For an engine that waits for a server: whether `annotate` may be called from several threads at once.
+
+    It then bounds the requests of all its calls together. A worker calls it for several batches of several chunks at
+    once, so that the last answers to one leave none of its requests idle.
+    """
     check: Callable[[S, OtherEngines], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
+    ask: Callable[[S], list[str]] | None = None
+    """Asks the engine's server, once before a run and within seconds, whether it can work. Returns notices."""
     fetch: Callable[[S], Any] | None = None
     """Fetches what the settings name on the hub, before a run on this machine, so that its workers find it here."""
     prepare: Callable[[S], Any] | None = None

@@ -4,14 +4,15 @@ A recipe has one engine of a kind, except for captions, of which it may have sev
 named by `StageName`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 
 from curation.images.decode import RgbImage
+from schemas.errors import ShardloomError
 from schemas.records import box, model_caption, tag, text_line
 from schemas.records.box import Detection
 from schemas.records.fingerprint import EngineFingerprint
@@ -24,10 +25,29 @@ EngineKind = Literal["ocr", "tags", "boxes", "captions"]
 """What an engine annotates, which is also its column's name. Columns are written in this order, not the recipe's."""
 
 
+class EngineUnusable(ShardloomError):
+    """Says that an engine can work on no image, as where its server refuses the key.
+
+    The run then ends. Any other exception of an engine is that of an image.
+    """
+
+
 class BaseEngine(Protocol):
-    """Gives every engine its fingerprint. An engine is made once in each process, and called from one thread."""
+    """Gives every engine its fingerprint.
+
+    An engine is made once in each process, and called from one thread unless it `takes_concurrent_calls`.
+    """
 
     fingerprint: EngineFingerprint
+
+
+@runtime_checkable
+class RetryReporter(Protocol):
+    """Describes an engine that repeats requests to a server and can say which. An engine need not."""
+
+    def report_retries_to(self, report: Callable[[Mapping[str, int]], object]) -> None:
+        """Calls `report` with the number of requests that are being retried, by the reason, at each change."""
+        ...
 
 
 class OcrEngine(BaseEngine, Protocol):

@@ -1,7 +1,7 @@
 """Finds what a caption quotes, in the quotation marks of several scripts, and whether it quotes visible text.
 
 A quotation counts as visible text only if words near it say so ("a sign that reads ...", "the words ..."): captions
-also quote titles, names, and words that they do not mean.
+also quote titles, names, and words that they do not mean, or say are not there.
 """
 
 import re
@@ -42,6 +42,8 @@ _OTHER_MEANING = re.compile(
     r"\W*$",
     re.IGNORECASE,
 )
+_DENIED = re.compile(r"\b(?:no|not|none|nothing|never|without|neither|nor|cannot|\w+n['’]t)\b", re.IGNORECASE)
+_PART_END = re.compile(r",|\b(?:and|but)\b", re.IGNORECASE)  # a denial reaches no further
 _CLAUSE_END = re.compile(r"[.!?;](?=\s|$)|[。！？；\n]")
 _BEFORE, _AFTER = 60, 24  # characters in which a cue counts: ten words before, four after
 
@@ -72,4 +74,6 @@ def _has_cue(text: str, start: int, end: int) -> bool:
     if _OTHER_MEANING.search(before):
         return False
     after = _CLAUSE_END.split(text[end : end + _AFTER])[0]
+    if _DENIED.search(_PART_END.split(before)[-1]) or _DENIED.search(_PART_END.split(after)[0]):
+        return False
     return bool(_CUES.search(before) or _CUES.search(after))

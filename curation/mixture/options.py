@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS, ImageTokens
 from curation.mixture.weights import compute_shares
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs, Options, RecipePath
@@ -21,8 +22,15 @@ class MixtureOptions(Options):
     weights: dict[str, Any] = Field(
         description="weight of each source, by name, nested in groups or not: see `curation.mixture.weights`"
     )
-    unit: Literal["samples", "tokens", "images", "characters"] = Field(
-        "samples", description="the unit in which weights are counted"
+    unit: Literal["samples", "tokens", "images", "characters", "multimodal_tokens"] = Field(
+        "samples", description="the unit in which weights are counted; multimodal_tokens: of the texts and the images"
+    )
+    image_tokens: ImageTokens | None = Field(
+        None,
+        validate_default=True,
+        exclude_if=lambda rule: rule is None,
+        description="for multimodal_tokens: the tokens of an image, a number or the rule of any resolution; by default "
+        "the trainer counts those that its model makes",
     )
     repeats: dict[str, Count | None] = Field(
         {}, description="maximum epochs of a source, by name; null: no limit; 1 for sources not named"
@@ -43,6 +51,14 @@ class MixtureOptions(Options):
     def shares(self) -> dict[str, Fraction]:
         """The share of each source, by its dotted path in the weights; the path ends in the source's name."""
         return compute_shares(self.weights)
+
+    @field_validator("image_tokens")
+    @classmethod
+    def _check_unit(cls, rule: ImageTokens | None, info: ValidationInfo) -> ImageTokens | None:
+        unit = info.data.get("unit", MULTIMODAL_TOKENS)
+        if rule is not None and unit != MULTIMODAL_TOKENS:
+            raise ValueError(f"the unit is {unit!r}, which counts none of them: set unit: {MULTIMODAL_TOKENS}")
+        return rule
 
     @field_validator("sources", "repeats")
     @classmethod

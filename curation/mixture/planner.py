@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import MixtureOptions, get_source_name
 from curation.mixture.plan import Mixture, Plan, Source, plan_mixture
 from curation.mixture.sources import SourceMeasures, SourceSet, open_sources, read_measures
@@ -40,8 +41,8 @@ def build_mixture_plan(options: MixtureOptions, measures: Sequence[str], track: 
     """
     paths = list(options.shares)
     sets = open_sources(map(get_source_name, paths), options.sources, options.images)
-    numbers = [read_measures(source, measures) for source in track(sets)]
-    if options.unit == "tokens":
+    numbers = [read_measures(source, measures, options.image_tokens) for source in track(sets)]
+    if options.unit in ("tokens", MULTIMODAL_TOKENS):
         check_tokenizers(sets, numbers)
     sources = [
         Source(path, source.length, found.measures) for path, source, found in zip(paths, sets, numbers, strict=True)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS, ImageTokenRule
 from curation.mixture.references import StrayReference, locate_references
 from curation.mixture.shards import ShardRows
 from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
@@ -89,7 +90,7 @@ class SourceSet:
 class SourceMeasures:
     """Holds the measures of a source's samples, from which mixtures are planned."""
 
-    measures: dict[str, NDArray[np.int32]]  # the requested ones; tokens only if all are counted
+    measures: dict[str, NDArray[np.int32]]  # the requested ones; those of tokens only if all are counted
     tokenizer: EngineFingerprint | None
     has_documents: bool  # or texts: not only captioned images
 
@@ -160,14 +161,23 @@ def compute_set_revision(url: str, manifests: dict[str, Manifest]) -> InputFile:
     return InputFile(path=url, size=sum(size for _, size, _ in state), sha256=digest)
 
 
-def read_measures(source: SourceSet, measures: Collection[str]) -> SourceMeasures:
-    """Reads the measures of all samples from a source's indexes. Raises `UsageError` for an invalid index."""
+def read_measures(
+    source: SourceSet, measures: Collection[str], image_tokens: ImageTokenRule | None = None
+) -> SourceMeasures:
+    """Reads the measures of all samples from a source's indexes; `image_tokens` is the rule of `MULTIMODAL_TOKENS`.
+
+    Raises `UsageError` for an invalid index.
+    """
     values: dict[str, list[NDArray[np.int32]]] = {name: [] for name in measures}
     tokenizers: set[str] = set()
     uncounted = has_documents = False
     for table in read_indexes(source):
         for name in values:
-            values[name].append(pc.fill_null(table[name], 0).to_numpy())
+            if name == MULTIMODAL_TOKENS and image_tokens is not None:
+                of_images = image_tokens.sum_by_sample(table["image_details"])
+                values[name].append((pc.fill_null(table["tokens"], 0).to_numpy() + of_images).astype(np.int32))
+            else:
+                values[name].append(pc.fill_null(table[name], 0).to_numpy())
         tokenizer = get_tokenizer(table.schema)
         if table.num_rows:
             uncounted |= tokenizer is None or table["tokens"].null_count > 0
@@ -176,7 +186,7 @@ def read_measures(source: SourceSet, measures: Collection[str]) -> SourceMeasure
     if len(tokenizers) > 1:
         raise UsageError(f"source {source.name}: its sets' tokens were counted by different tokenizers")
     if uncounted:
-        values.pop("tokens", None)
+        values = {name: parts for name, parts in values.items() if name not in ("tokens", MULTIMODAL_TOKENS)}
     counted = None if uncounted else EngineFingerprint.model_validate_json(tokenizers.pop())
     return SourceMeasures({name: np.concatenate(parts) for name, parts in values.items()}, counted, has_documents)
 

@@ -14,7 +14,7 @@ from schemas.errors import UsageError
 MAX_SOURCES = 1000
 MAX_UNITS = 2**31 - 1
 
-WeightUnit = Literal["samples", "tokens", "images", "characters"]
+WeightUnit = Literal["samples", "tokens", "images", "characters", "multimodal_tokens"]
 Stop = Literal["first_exhausted", "all_exhausted"] | int
 
 
@@ -93,7 +93,7 @@ def _check_source(source: Source, unit: WeightUnit) -> None:
     if unit == "samples":
         return
     if unit not in source.measures:
-        hint = ": name a tokenizer when its shards are indexed" if unit == "tokens" else ""
+        hint = ": name a tokenizer when its shards are indexed" if "tokens" in unit else ""
         raise UsageError(f"mixture: {source.name} is weighted by {unit}, but its index has none{hint}")
     low, high = int(source.measures[unit].min()), int(source.measures[unit].max())
     if low < 0 or high > MAX_UNITS:

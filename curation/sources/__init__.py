@@ -21,6 +21,21 @@ from curation.sources import (
     text,
     visual_genome,
 )
+from curation.sources.instructions import (
+    a_okvqa,
+    ai2d,
+    chartqa,
+    clevr,
+    docvqa,
+    dvqa,
+    gqa,
+    ocr_vqa,
+    open_orca,
+    orca_math,
+    science_qa,
+    sharegpt4v,
+    textvqa,
+)
 from curation.sources.options import ReadOptions
 from curation.sources.reader import SourceReader
 
@@ -40,6 +55,19 @@ _SHIPPED = (
     blip3.OCR_SOURCE,
     blip3.GROUNDING_SOURCE,
     llava.SOURCE,
+    sharegpt4v.SOURCE,
+    textvqa.SOURCE,
+    ocr_vqa.SOURCE,
+    a_okvqa.SOURCE,
+    gqa.SOURCE,
+    docvqa.SOURCE,
+    chartqa.SOURCE,
+    dvqa.SOURCE,
+    ai2d.SOURCE,
+    clevr.SOURCE,
+    science_qa.SOURCE,
+    open_orca.SOURCE,
+    orca_math.SOURCE,
     text.SOURCE,
 )
 

@@ -11,9 +11,9 @@ number of images and the number of markers leaves the row out, because the place
 turn also leaves the row out: without it, its two neighbours would become one turn.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import Any
 
 from curation.sources.formats.chat_turns import (
     EXCHANGES,
@@ -27,16 +27,11 @@ from curation.sources.formats.chat_turns import (
     read_turns,
 )
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, parse_json_object, select_other_fields
-from curation.sources.formats.json_list import read_entries
+from curation.sources.formats.json_list import find_entry_offsets, read_entries
 from curation.sources.formats.row_images import IMAGE_FIELDS, find_image_fields, is_present, read_row_images
 from curation.sources.reader import SourceReader, ignore_options
 from schemas.records.document import ParsedDocument, Part, Role, get_speaker
 from schemas.records.uid import to_uid
-
-
-def read_items(file: BinaryIO) -> Iterator[Any]:
-    """Yields the objects of a .json file. Raises `UsageError` for a file without a list; the caller adds its name."""
-    return read_entries(file)
 
 
 def read(item: Any) -> ParsedDocument:
@@ -124,5 +119,10 @@ def _collect_metadata(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 SOURCE = SourceReader(
-    "llava", ignore_options(read), (".json", ".jsonl", ".parquet"), optional=None, items=read_items, is_list=True
+    "llava",
+    ignore_options(read),
+    (".json", ".jsonl", ".parquet"),
+    optional=None,
+    items=read_entries,
+    offsets=find_entry_offsets,
 )

@@ -33,10 +33,12 @@ class SourceReader:
     """TSV: a first line to skip."""
     check: Callable[[Sequence[str]], None] | None = None
     """TSV: checks a file's first lines (100 suffice). Raises `UsageError`; the caller adds the file's name."""
-    items: Callable[[BinaryIO], Iterator[Any]] | None = None
-    """JSON: yields the items of a file. Raises `UsageError`; the caller adds the file's name."""
-    is_list: bool = False
-    """JSON: whether the items are the entries of the file's list, so that reading can start at any entry."""
+    items: Callable[..., Iterator[Any]] | None = None
+    """JSON: yields the items of a file. With `offsets` it also takes the byte at which an item begins and the item's
+    number, and starts there. Raises `UsageError`; the caller adds the file's name."""
+    offsets: Callable[[BinaryIO], Iterator[int]] | None = None
+    """JSON: yields the byte at which each item begins, of files in which reading can start at any item. Without it a
+    file is read from its beginning for each unit of work. Raises as `items` does."""
 
 
 def ignore_options(

@@ -10,22 +10,17 @@ metadata contains the regions, from which a trainer may choose others. A region 
 phrase, and the metadata keeps the values of its box unchanged.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import Any
 
 from curation.sources.formats.fields import dump_metadata, malformed_row_error, read_optional_list, read_training_text
-from curation.sources.formats.json_list import read_entries
+from curation.sources.formats.json_list import find_entry_offsets, read_entries
 from curation.sources.reader import SourceReader, ignore_options
 from schemas.records.document import ParsedCaptionedImage, ParsedImage
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.uid import to_uid
 
 _BOX = ("x", "y", "width", "height")
-
-
-def read_items(file: BinaryIO) -> Iterator[Any]:
-    """Yields the objects of a file. Raises `UsageError` for a file of another layout; the caller adds its name."""
-    return read_entries(file)
 
 
 def read(item: Any) -> ParsedCaptionedImage:
@@ -65,5 +60,5 @@ def _read_region(region: Any, place: int) -> Any:
 
 
 SOURCE = SourceReader(
-    "visual-genome", ignore_options(read), (".json",), is_captions=True, items=read_items, is_list=True
+    "visual-genome", ignore_options(read), (".json",), is_captions=True, items=read_entries, offsets=find_entry_offsets
 )

@@ -19,6 +19,7 @@ TICK_SECONDS = 1.0
 STALL_NOTE_SHARE = 1 / 3  # of `stall_seconds`; after it, the progress line names the stage that holds up the run
 LAST_EVENTS_SECONDS, LAST_EVENTS_POLL_SECONDS = 3.0, 0.05  # workers send theirs within a second, or as they end
 STOP_SECONDS = 10.0  # to wait for the graph's thread to end; the thread of a stalled graph never ends
+MAX_REASONS = 3  # for retries, of a stage in a line of progress
 WORK_IS_KEPT = "finished work is kept; the same command resumes the run"
 _END = object()
 
@@ -156,6 +157,16 @@ def describe_stalled_stage(snapshot: Snapshot, stall_seconds: float) -> str:
     if stage is None or not snapshot.stages[stage].workers:
         return ""  # the progress line already names stages whose workers are starting
     return f"stage {stage} has made no progress for {snapshot.states[stage].seconds_since_progress:.0f} s"
+
+
+def describe_retries(snapshot: Snapshot) -> str:
+    """Says which requests to servers are being retried, with the most frequent reasons; empty for none."""
+    notes = []
+    for stage, state in snapshot.states.items():
+        if count := state.retrying.total():
+            reasons = ", ".join(reason for reason, _ in state.retrying.most_common(MAX_REASONS))
+            notes.append(f"{stage}: {count:,} request{'s' if count > 1 else ''} retried: {reasons}")
+    return "; ".join(notes)
 
 
 def explain_stall(snapshot: Snapshot, idle_seconds: float, lost_capacity: str | None) -> str:

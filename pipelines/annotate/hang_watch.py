@@ -56,7 +56,8 @@ class HangWatch:
         self.work_seconds = BATCH_TIMEOUT_SHARE * stall_seconds
         self.decode_seconds = min(DECODE_KILL_FACTOR * limits.max_seconds, self.work_seconds)
         self._poll_seconds = POLL_SHARE * stall_seconds
-        self._at_work: WorkInProgress | None = None
+        self._at_work: dict[int, WorkInProgress] = {}  # several where an engine takes concurrent calls
+        self._last_end = 0.0  # of any work
 
     def start(self) -> None:
         """Starts the watching thread, which ends with the process."""
@@ -66,23 +67,26 @@ class HangWatch:
     @contextlib.contextmanager
     def track_work(
         self, chunk: str, samples: Range, is_decoding: bool = False, wait_seconds: float = 0.0
-    ) -> Iterator[None]:
+    ) -> Iterator[WorkInProgress]:
         """Marks these samples as in progress inside a `with` block: a single sample where it is decoded."""
         # an engine works in threads of its own, decoding in this one
         clock = time.pthread_getcpuclockid(threading.get_ident()) if is_decoding else time.CLOCK_PROCESS_CPUTIME_ID
-        self._at_work = WorkInProgress(
+        work = WorkInProgress(
             chunk, samples, is_decoding, wait_seconds, time.monotonic(), clock, time.clock_gettime(clock)
         )
+        self._at_work[id(work)] = work
         try:
-            yield
+            yield work
         finally:
-            self._at_work = None
+            del self._at_work[id(work)]
+            self._last_end = time.monotonic()
 
     def is_hung(self, work: WorkInProgress) -> bool:
         """Returns whether this takes too long. What gets little CPU time, on a busy machine, may go on."""
         seconds, cpu_seconds = self._seconds(work)
-        if work.wait_seconds:
-            return seconds > work.wait_seconds + self.work_seconds
+        if work.wait_seconds:  # the requests of a batch may wait for those of the batches before it
+            waited = time.monotonic() - max(work.since, self._last_end)
+            return waited > work.wait_seconds + self.work_seconds
         if work.is_decoding and cpu_seconds > DECODE_WATCH_SHARE * self.decode_seconds:
             return True
         is_waiting = cpu_seconds < MIN_CPU_SHARE * seconds
@@ -101,14 +105,12 @@ class HangWatch:
     def _watch(self) -> None:
         while True:
             time.sleep(self._poll_seconds)
-            found = self._at_work
-            if found is None:
-                continue
-            if self.is_hung(found):
-                if self._may_end(found) and self._at_work is found:
-                    os.kill(os.getpid(), signal.SIGKILL)
-            elif self.is_slow(found):
-                self.ledger.record_heartbeat()
+            for found in list(self._at_work.values()):
+                if self.is_hung(found):
+                    if self._may_end(found) and id(found) in self._at_work:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                elif self.is_slow(found):
+                    self.ledger.record_heartbeat()
 
     def _may_end(self, found: WorkInProgress) -> bool:
         """Asks the ledger whether to end this process. It refuses where that would not help.

@@ -13,6 +13,7 @@ from curation.engines.captions.prompts import PromptTemplate
 from curation.engines.registry import ENGINES
 from curation.engines.stages import StageName, get_caption_name
 from pipelines.annotate.captions.prompts import list_inputs, load_prompt
+from pipelines.annotate.slices import QUEUED_CHUNKS
 from pipelines.cluster.capacity import (
     TOLERANCE,
     Node,
@@ -22,9 +23,10 @@ from pipelines.cluster.capacity import (
     select_nodes,
 )
 from pipelines.cluster.runner import Runner
-from pipelines.engines.loader import add_implied_settings, needs_pixels, waits_for_server
+from pipelines.engines.loader import add_implied_settings, needs_pixels, takes_concurrent_calls, waits_for_server
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, PoolOptions
 
+CHUNKS_AT_ONCE = 2  # of a worker whose engine takes concurrent calls: one begins while the other's last answers come
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
 LIGHT_WORKER_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
 MIN_CPUS = 0.01  # to which default requests of cores are lowered
@@ -48,6 +50,12 @@ class Pool:
     request: ResourceRequest
     prompt: PromptTemplate | None = None  # of a caption
     captions: tuple[StageName, ...] = ()  # that this run writes, in any pool: their tokens count
+    chunks_at_once: int = 1  # on which a worker works
+
+    @property
+    def chunks_held(self) -> int:
+        """Returns the chunks that a worker holds: those that it works on, and the next ones."""
+        return QUEUED_CHUNKS - 1 + self.chunks_at_once
 
 
 def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageName] = ()) -> list[Pool]:
@@ -77,6 +85,7 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageN
             request=requests[name],
             prompt=load_prompt(recipe.engines, engine) if engine else None,
             captions=tuple(filter(get_caption_name, engines)),
+            chunks_at_once=CHUNKS_AT_ONCE if engine and takes_concurrent_calls(engine, stages[engine]) else 1,
         )
         for place, name in enumerate(names)
     ]

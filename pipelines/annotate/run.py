@@ -12,7 +12,7 @@ from pipelines.annotate.devices import check_devices
 from pipelines.annotate.environments import check_environments
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
-from pipelines.engines.loader import check_engines, check_settings, fetch_weights
+from pipelines.engines.loader import ask_servers, check_engines, check_settings, fetch_weights
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
@@ -57,6 +57,9 @@ class AnnotateJob(Job[InputShard]):
             LOG.info(notice)
         check_devices(self.recipe, context.runner, reused)
         check_environments(self.recipe, context.runner)
+        if not all(self.is_done(context, shard) for shard in shards):
+            for notice in ask_servers(self.recipe.stages, reused):  # before the set has a recipe with a wrong model
+                LOG.warning(notice)
         return shards
 
     def describe_change(self, unit: InputShard | None, manifest: Manifest) -> str:
@@ -73,8 +76,9 @@ class AnnotateJob(Job[InputShard]):
         """See `Job`. Says what the run is about, and fetches weights, before Ray is started."""
         left = f"{len(todo):,} of {len(todo) + len(context.done):,}" if context.done else f"{len(todo):,}"
         LOG.info(f"annotate: reading {left} shards for {', '.join(self.recipe.stages)}")
+        reused = self._reuse.stages if self._reuse else ()
         if not context.runner.uses_external_cluster:  # whose nodes each fetch their own
-            fetch_weights(self.recipe.stages, self._reuse.stages if self._reuse else ())
+            fetch_weights(self.recipe.stages, reused)
         return todo
 
     def make_task(self, context: Context) -> Callable[[Any], Manifest]:

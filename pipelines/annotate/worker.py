@@ -4,14 +4,14 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NoReturn
 
 import pyarrow as pa
 import ray
 
-from curation.engines.kinds import KINDS, EngineInput
+from curation.engines.kinds import KINDS, EngineInput, EngineUnusable
 from curation.engines.stages import StageName, get_kind
 from curation.images.decode import RgbImage, decode
 from curation.images.filters import find_image_fault
@@ -31,7 +31,9 @@ from pipelines.annotate.outcomes import (
 )
 from pipelines.annotate.parts import ENGINE_PREFIX, write_part
 from pipelines.annotate.pools import Pool
-from pipelines.cluster.attempts import Attempts
+from pipelines.annotate.processes.admission import ChunkAdmission
+from pipelines.annotate.processes.recycling import end_process
+from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.failure import Failure
 from pipelines.cluster.heartbeats import send_heartbeats
 from pipelines.cluster.ledger_client import LedgerClient, choose_send_seconds
@@ -45,11 +47,11 @@ from schemas.storage.folder import Folder
 from schemas.storage.retries import take_retry_count
 
 HEARTBEAT_SECONDS = 2.0
-EXIT_TIMEOUT_SECONDS = 30.0  # for Ray to end a process that it was asked to end
+BATCHES_AT_ONCE = 64  # of an engine that takes concurrent calls: all of two chunks with batches of 8 images
 
 
 class PoolWorker:
-    """Works on chunks, one per call. Each process has one instance.
+    """Works on chunks, one per call. Each process has one instance, called by as many threads as it has chunks at once.
 
     With `run.recycle_images` a process ends itself after about that number of images, which frees what an engine's
     native code has leaked. It ends when it gets its next chunk, before it starts on it, so that no work is lost or done
@@ -74,6 +76,8 @@ class PoolWorker:
         self.engine: Engine | None = None
         self.start_error: ShardloomError | None = None
         self.images_done = 0  # worked on by this process
+        self.admission = ChunkAdmission()
+        self.batches = ThreadPoolExecutor(BATCHES_AT_ONCE, "batch") if pool.chunks_at_once > 1 else None
         send_seconds = choose_send_seconds(pool.request.max_workers, recipe.run.stall_seconds)
         self.ledger = LedgerClient(ledger, pool.name, send_seconds)
         try:
@@ -95,8 +99,15 @@ class PoolWorker:
     ) -> None:
         if isinstance(prepared, Failure):
             raise prepared.to_error()
-        gpus, notify = self.pool.request.gpus, self.ledger.add_notice
-        self.engine = load_engine(stage, options, prepared, trusted=self.pool.trusted, gpus=gpus, notify=notify)
+        self.engine = load_engine(
+            stage,
+            options,
+            prepared,
+            trusted=self.pool.trusted,
+            gpus=self.pool.request.gpus,
+            notify=self.ledger.add_notice,
+            report_retries=self.ledger.record_retries,
+        )
         self.fingerprint = add_prompt(self.engine.fingerprint, self.pool.prompt)
         self.needs_pixels, self.needs_tags = needs_pixels(stage, options), KINDS[get_kind(stage)].needs_tags
         if expected is None and self.recipe.run.claim:
@@ -117,9 +128,11 @@ class PoolWorker:
         if not isinstance(chunk, Chunk):
             return row
         if self.images_done >= (self.recipe.run.recycle_images or math.inf):
-            self._end_process()
+            with self.admission.admit(is_alone=True):
+                end_process(self.ledger)
         try:
-            return self._process_chunk(chunk)
+            with self.admission.admit(is_alone=self.ledger.has_deaths(chunk.label)):
+                return self._process_chunk(chunk)
         except ShardloomError as error:
             return encode_message(Failure.from_error(error))
 
@@ -148,14 +161,6 @@ class PoolWorker:
             with contextlib.suppress(Exception):  # the ledger may have ended before
                 ledger.flush()
 
-    def _end_process(self) -> NoReturn:
-        """Ends this process through Ray, which reports a process that ends by itself as a crash."""
-        with contextlib.suppress(ray.exceptions.RayError):  # a dead ledger counts nothing
-            self.ledger.recycle_worker()
-        ray.kill(ray.get_runtime_context().current_actor, no_restart=False)
-        time.sleep(EXIT_TIMEOUT_SECONDS)
-        os._exit(1)
-
     def _add_results(self, table: pa.Table, outcomes: list[Outcome]) -> pa.Table:
         """Adds this pool's outcomes to the table, and drops what no later pool needs."""
         if self.pool.decodes:
@@ -175,16 +180,26 @@ class PoolWorker:
             self._give_up(
                 outcomes[poison_sample], Rejected(Reason.WORKER_KILLED, attempts.describe_fault(poison_sample))
             )
-        done, since = 0, time.monotonic()
-        for start, stop in attempts.plan_ranges(len(outcomes), self.pool.batch_size):
-            batch = ChunkRange(label, (start, stop), attempts.is_isolating)
-            places = [place for place in range(start, stop) if samples.is_good[place] and place not in poison_samples]
+
+        def work(found: Range) -> Range:
+            batch = ChunkRange(label, found, attempts.is_isolating)
+            places = [place for place in range(*found) if samples.is_good[place] and place not in poison_samples]
             self._process_batch(samples, batch, places, outcomes)
-            done += stop - start
-            if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == len(outcomes):
-                self.ledger.record_progress(label, done, now - since)
-                done, since = 0, now
+            return found
+
+        ranges = attempts.plan_ranges(len(outcomes), self.pool.batch_size)
+        at_once = None if attempts.is_isolating else self.batches
+        self._report_done(label, at_once.map(work, ranges) if at_once else map(work, ranges), len(outcomes))
         return outcomes
+
+    def _report_done(self, label: str, ranges: Iterator[Range], rows: int) -> None:
+        """Reports the ranges of a chunk of `rows` samples as they are done."""
+        done, since = 0, time.monotonic()
+        for start, stop in ranges:
+            done += stop - start
+            if (now := time.monotonic()) - since >= HEARTBEAT_SECONDS or stop == rows:
+                self.ledger.record_progress(label, done, self.admission.take_busy_seconds())
+                done, since = 0, now
 
     def _process_batch(self, samples: ChunkRows, batch: ChunkRange, places: list[int], outcomes: list[Outcome]) -> None:
         """Works on the usable samples of a batch."""
@@ -254,6 +269,8 @@ class PoolWorker:
                 values = self.engine.annotate(batch)
             if len(values) != len(places):
                 raise ValueError(f"{len(values)} results for {len(places)} images")
+        except EngineUnusable:
+            raise
         except Exception as error:  # noqa: BLE001  an engine may raise anything; the row has it
             if len(places) == 1:
                 self._give_up(outcomes[places[0]], Rejected(Reason.ENGINE_ERROR, _describe_error(error)))

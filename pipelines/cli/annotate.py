@@ -21,7 +21,7 @@ from pipelines.cli.flags import (
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import RECIPE_FILE, read_recipe
+from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.storage.folder import Folder
 
 
@@ -89,7 +89,7 @@ def annotate(
             raise UsageError("--add: name the annotation set, for example: shardloom annotate SET --add boxes -o NEW")
         values, reuse, what = read_set_recipe(Folder(what)), what, add
     elif recipe is not None:
-        values = read_recipe(recipe)
+        values = AnnotateRecipe.read_file(recipe)
     stored = select_stored_engines(values, what if add is None else None)
     given = parse_engines(what, weights, vocabulary, allow_download, allow_out_of_vocabulary, stored)
     loaded = load_recipe(

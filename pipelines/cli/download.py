@@ -8,7 +8,6 @@ from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, buil
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import read_recipe
 
 
 def download(
@@ -65,7 +64,7 @@ def download(
     loaded = load_recipe(
         DownloadRecipe,
         recipe,
-        {} if recipe is None else read_recipe(recipe),
+        None,
         input=metadata or None,
         image_size=image_size,
         urls_per_shard=urls_per_shard,

@@ -22,7 +22,6 @@ from pipelines.cli.flags import (
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import read_recipe
 
 
 def ingest(
@@ -88,7 +87,7 @@ def ingest(
     from pipelines.ingest.run import ingest as run
 
     SOURCES.trust(*trust_code or ())
-    values = {} if recipe is None else read_recipe(recipe)
+    values = {} if recipe is None else IngestRecipe.read_file(recipe)
     if allow_host and not download and values.get("download") is None:
         raise UsageError("--allow-host needs --download")
     loaded = load_recipe(

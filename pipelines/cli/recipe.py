@@ -1,6 +1,7 @@
 """`shardloom recipe`: what a recipe may say, and what one says."""
 
 import importlib
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ import typer
 from pipelines.cli.commands import HELP
 from schemas.errors import ShardloomError, UsageError
 from schemas.masking import mask_values
-from schemas.output_set.recipe_file import apply_override, dump_yaml, read_recipe, validate_options
+from schemas.output_set.recipe_file import apply_override, dump_yaml, validate_options
+from schemas.output_set.recipe_layers import merge_layers, read_layers
 from schemas.terminal import print_json, print_result
 
 SHIPPED = Path(__file__).parents[2] / "recipes"
@@ -66,11 +68,11 @@ def copy(
     name: Annotated[str | None, typer.Argument(help="a recipe that ships; without it they are listed")] = None,
     folder: Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="where to")] = ".",
 ) -> None:
-    """Copy a recipe that ships into the working folder, with the files that it names, to be changed there."""
+    """Copy a recipe that ships into the working folder to be changed there, with its bases and the files they name."""
     shipped = find_shipped()
     if name is None:
         for known, path in shipped.items():
-            print_result(f"{known:24}{first_comment(path)}")
+            print_result(f"{known:44}{first_comment(path)}")
         return
     wanted = name.removesuffix(".yaml")
     if wanted not in shipped:
@@ -89,15 +91,15 @@ def find_model(kind: str) -> Any:
 
 def load(path: str, overrides: list[str] | None) -> Any:
     """Returns a recipe's options, by the kind that it names, with overrides applied. Raises `UsageError`."""
-    values = read_recipe(path)
-    if "kind" not in values:
+    kind = merge_layers(read_layers(path)).get("kind")
+    if kind is None:
         raise UsageError(f"recipe {path} names no kind: add `kind: KIND`, one of {', '.join(MODELS)}")
-    if values["kind"] == "train":  # the trainer has a loader of its own, for it may not import `pipelines`
+    if kind == "train":  # the trainer has a loader of its own, for it may not import `pipelines`
         from training.recipe import load_train_recipe
 
         return load_train_recipe(path, overrides)
-    model = find_model(str(values.pop("kind")))
-    values = model.anchor_paths(values, path)
+    model = find_model(str(kind))
+    values = {key: value for key, value in model.read_file(path).items() if key != "kind"}
     for override in overrides or ():
         apply_override(values, override)
     return validate_options(model, values, path)
@@ -122,16 +124,19 @@ def find_named_files(value: Any, folder: Path) -> list[Path]:
 
 
 def copy_shipped(path: Path, target: Path) -> list[Path]:
-    """Copies a recipe and the files that it names. Returns the new files.
+    """Copies a recipe, its bases and the files that they name. Returns the new files.
 
-    Recipes of one folder share such files: one that already exists is kept, as it may have been changed. Raises
-    `UsageError` if the recipe itself exists.
+    The copies have the same places among one another. Recipes share such files: one that already exists is kept, as it
+    may have been changed. Raises `UsageError` if the recipe itself exists.
     """
-    if (target / path.name).exists():
-        raise UsageError(f"{target / path.name} already exists: remove it, or pass another --output")
-    named = sorted(set(find_named_files(read_recipe(str(path)), path.parent)))
-    sources = [file for file in (path, *named) if not (target / file.relative_to(path.parent)).exists()]
-    copies = [target / source.relative_to(path.parent) for source in sources]
+    layers = read_layers(str(path))
+    top = os.path.commonpath([Path(layer.path).parent for layer in layers])
+    if (own := target / path.relative_to(top)).exists():
+        raise UsageError(f"{own} already exists: remove it, or pass another --output")
+    bases = [Path(layer.path) for layer in layers[-2::-1]]
+    named = {file for layer in layers for file in find_named_files(layer.values, Path(layer.path).parent)}
+    sources = [file for file in (path, *bases, *sorted(named)) if not (target / file.relative_to(top)).exists()]
+    copies = [target / source.relative_to(top) for source in sources]
     try:
         for source, copy in zip(sources, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,8 @@ from pipelines.recipes.render import RenderRecipe
 from pipelines.terminal.tables import print_captions
 from schemas.activity import report_activity
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import format_value, read_recipe
+from schemas.output_set.recipe_file import format_value
+from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.strict_yaml import load_yaml
 from schemas.terminal import print_json
 
@@ -136,7 +137,12 @@ def render(
 
 def _collect_values(recipe: str | None, options: list[str] | None, family: str) -> dict[str, Any]:
     """Merges the recipe file with the options. Raises `UsageError` if the file is for another family."""
-    values = (read_recipe(recipe) if recipe is not None else {}) | parse_options(options)
+    values: dict[str, Any] = {}
+    if recipe is not None:  # a file without a family may have its options
+        values = read_merged_recipe(
+            recipe, lambda layer, path: RenderRecipe.anchor_paths({"family": family} | layer, path)
+        )
+    values |= parse_options(options)
     if values.setdefault("family", family) != family:
         raise UsageError(
             f"recipe {recipe}: family: it is {format_value(values['family'])}, but the command asks for {family!r}"

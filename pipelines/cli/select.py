@@ -18,7 +18,6 @@ from pipelines.cli.flags import (
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.select import SelectRecipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import read_recipe
 
 
 def select(
@@ -74,7 +73,7 @@ def select(
     loaded = load_recipe(
         SelectRecipe,
         recipe,
-        {} if recipe is None else read_recipe(recipe),
+        None,
         input=metadata or None,
         rules={
             "min_clip_b32": min_clip_b32,

@@ -6,14 +6,15 @@ Each driver of a run has one small actor. A worker that has never died sends it 
 
 import itertools
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.cluster.attempts import Attempts, Range
-from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress, Retrying
 
 MAX_HANGS = 12  # of an engine in succession, without an image done: halving finds a sample of 256 in nine
 
@@ -42,6 +43,7 @@ class StageState:
     oldest_chunk_seconds: float = 0.0  # since the oldest chunk in progress was started
     oldest_chunk: str = ""  # that chunk and the range of its samples in progress
     bytes_done: int = 0  # of finished chunks, and of those in progress as far as their samples are done
+    retrying: Counter[str] = field(default_factory=Counter)  # requests to a server, by the reason
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ class Ledger:
         self._first_chunk_started: dict[str, float] = {}
         self._offered_until: dict[str, float] = {}  # up to when `offered_seconds` counts
         self._notices: dict[str, None] = {}  # in their order
+        self._retrying: dict[str, dict[str, Mapping[str, int]]] = {stage: {} for stage in stages}  # by worker
 
     def add_worker(self, stage: str, worker: str = "", is_restarted: bool = False) -> None:
         """Records that a worker of the stage is ready. One that is restarted takes the place of one that has ended."""
@@ -126,6 +129,8 @@ class Ledger:
                     self._finish(stage, event.chunk, at, event.ends_chunk)
                 case Heartbeat():
                     self._last_heartbeat = max(self._last_heartbeat, at)
+                case Retrying():
+                    self._retrying[stage][worker] = event.requests
 
     def record_heartbeat(self) -> None:
         """Takes the heartbeat of a worker that loads its engine."""
@@ -141,6 +146,10 @@ class Ledger:
         Returns what earlier attempts at it have shown.
         """
         return self._begin(stage, chunk, ChunkInProgress(time.monotonic(), rows, size, worker, start))
+
+    def has_deaths(self, stage: str, chunk: str) -> bool:
+        """Returns whether workers have died on the chunk."""
+        return chunk in self._attempts[stage] and self._attempts[stage][chunk].is_isolating
 
     def start_range(self, stage: str, chunk: str, at_work: Range) -> None:
         """Records that an isolating worker is about to start on this range alone."""
@@ -220,21 +229,22 @@ class Ledger:
         self._queues[following].add(chunk)
 
     def _record_death(self, stage: str, worker: str, now: float, chunk: str = "") -> None:
-        """Records that a worker has died: on `chunk`, or on the one that it was known to work on.
+        """Records that a worker has died: on `chunk`, and on others that it was known to work on.
 
-        That is no longer in progress. What is known of the attempts at it stays, until it is done.
+        They are no longer in progress. What is known of the attempts at them stays, until they are done.
         """
         chunks = self._in_progress[stage]
-        chunk = chunk or next((name for name, found in chunks.items() if worker and found.worker == worker), "")
-        if chunk:
-            del chunks[chunk]
-            self._attempts[stage][chunk].record_death()
+        for name in [name for name, found in chunks.items() if name == chunk or (worker and found.worker == worker)]:
+            del chunks[name]
+            self._attempts[stage][name].record_death()
+        self._retrying[stage].pop(worker, None)
         self._stages[stage].deaths += 1
         self._count_offered_time(stage, now, more=-1)
 
     def _make_state(self, stage: str, now: float) -> StageState:
         chunks = self._in_progress[stage]
         state = StageState(len(chunks), len(self._queues[stage]))
+        state.retrying = sum(map(Counter, self._retrying[stage].values()), Counter())
         state.bytes_done = self._bytes_finished[stage] + sum(chunk.bytes_done for chunk in chunks.values())
         if self._has_work(stage):
             state.seconds_since_progress = now - self._last_progress[stage]
@@ -267,7 +277,8 @@ class Ledger:
 
     def _count_unknown_workers(self, stage: str) -> int:
         """Returns how many busy workers a restarted ledger does not know, because they started before it died."""
-        return max(0, len(self._in_progress[stage]) - self._stages[stage].workers)
+        found = [chunk.worker for chunk in self._in_progress[stage].values()]
+        return max(0, len(set(filter(None, found))) + found.count("") - self._stages[stage].workers)
 
 
 def start_ledger(stages: Sequence[str]) -> ray.actor.ActorHandle:

@@ -8,12 +8,13 @@ known of the first.
 
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 
 from pipelines.cluster.attempts import Attempts, Range
-from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress, Retrying
 
 SEND_SECONDS, MAX_SEND_SECONDS = 1.0, 10.0  # for which an event may wait
 CALLS_PER_SECOND = 5.0  # of all workers of a stage, unless an event would wait for longer than that
@@ -50,6 +51,10 @@ class LedgerClient:
             return Attempts((0, rows))
         return self._ask("begin", self._stage, chunk, rows, size, self._worker, start)  # type: ignore[no-any-return]
 
+    def has_deaths(self, chunk: str) -> bool:
+        """Returns whether workers have died on the chunk, as far as this process asks: at the start of each chunk."""
+        return self._is_restarted and bool(self._ask("has_deaths", self._stage, chunk))
+
     def start_range(self, chunk: str, at_work: Range) -> None:
         """Reports that an isolating worker is about to start on this range alone."""
         self._ask("start_range", self._stage, chunk, at_work)
@@ -65,6 +70,12 @@ class LedgerClient:
     def record_heartbeat(self) -> None:
         """Reports that the worker is alive and works."""
         self._add(Heartbeat(time.monotonic()))
+
+    def record_retries(self, requests: Mapping[str, int]) -> None:
+        """Reports the requests to a server that are being retried, by the reason. Only the last report is sent."""
+        with self._lock:
+            self._events = [event for event in self._events if not isinstance(event, Retrying)]
+        self._add(Retrying(time.monotonic(), requests))
 
     def add_notice(self, line: str) -> None:
         """Reports a line that the user should read."""

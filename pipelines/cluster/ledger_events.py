@@ -1,5 +1,6 @@
 """Defines the events that workers report to a run's ledger in lists. `at` is the time of the worker's own clock."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -36,4 +37,11 @@ class Heartbeat(NamedTuple):
     at: float
 
 
-Event = Begin | Progress | Finish | Heartbeat
+class Retrying(NamedTuple):
+    """A worker's engine is retrying these requests to a server."""
+
+    at: float
+    requests: Mapping[str, int]  # by the reason; empty once all are answered
+
+
+Event = Begin | Progress | Finish | Heartbeat | Retrying

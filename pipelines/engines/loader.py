@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from curation.engines.batch_fitter import BatchFitter
 from curation.engines.declaration import EngineDeclaration, OtherEngines
 from curation.engines.gpu import limit_gpus
-from curation.engines.kinds import EngineInput
+from curation.engines.kinds import EngineInput, RetryReporter
 from curation.engines.registry import ENGINES, find_engine
 from curation.engines.stages import StageName, get_kind, get_stage_column
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions
@@ -44,17 +44,21 @@ def load_engine(
     trusted: str | None = None,
     gpus: float = 1.0,
     notify: Callable[[str], object] = LOG.warning,
+    report_retries: Callable[[Mapping[str, int]], object] | None = None,
 ) -> Engine:
     """Creates the engine with its weights loaded. Raises `UsageError` for unknown engines and settings.
 
     `prepared` is the result of `prepare_engine`. `trusted` is the reference that the user trusts, if the engine comes
     from one. `gpus` is what this process may use of them, and `notify` gets the lines that the user should read while
-    the engine works. Raises `ShardloomError` for any other exception of the engine's code.
+    the engine works; `report_retries` gets which requests it is retrying. Raises `ShardloomError` for any other
+    exception of the engine's code.
     """
     limit_gpus(gpus)
     declaration, settings = _resolve_engine(stage, options, trusted)
     with _wrap_errors(stage, options):
         engine = declaration.make(settings) if prepared is None else declaration.make(settings, prepared)
+        if report_retries is not None and isinstance(engine, RetryReporter):
+            engine.report_retries_to(report_retries)
         fitter = BatchFitter(declaration.kind, engine, notify)
         compute = declaration.compute_wait_seconds
         wait = None if compute is None else functools.partial(compute, settings)
@@ -96,6 +100,11 @@ def needs_pixels(stage: StageName, options: EngineOptions) -> bool:
 def waits_for_server(stage: StageName, options: EngineOptions) -> bool:
     """Returns whether the engine waits for a server, so that its workers need little CPU."""
     return find_engine(stage, options.engine).compute_wait_seconds is not None
+
+
+def takes_concurrent_calls(stage: StageName, options: EngineOptions) -> bool:
+    """Returns whether a worker may call the engine from several threads at once."""
+    return find_engine(stage, options.engine).takes_concurrent_calls
 
 
 def add_implied_settings(stage: StageName, options: EngineOptions) -> EngineOptions:
@@ -148,6 +157,20 @@ def check_engines(chosen: Mapping[StageName, EngineOptions], reused: Collection[
             with _wrap_errors(stage, chosen[stage]):
                 notices += declaration.check(settings, others)
     return notices
+
+
+def ask_servers(chosen: Mapping[StageName, EngineOptions], reused: Collection[StageName] = ()) -> list[str]:
+    """Asks the servers of the engines, once each, whether they can work. Returns notices for the user.
+
+    Raises `UsageError` where a server can't. Engines in `reused` do not run.
+    """
+    notices: list[str] = []
+    for stage, options in chosen.items():
+        declaration, settings = _resolve_engine(stage, options)
+        if declaration.ask is not None and stage not in reused:
+            with report_activity(f"annotate: asking the server of {stage}"), _wrap_errors(stage, options):
+                notices += declaration.ask(settings)
+    return list(dict.fromkeys(notices))
 
 
 def fetch_weights(chosen: Mapping[StageName, EngineOptions], reused: Collection[StageName] = ()) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.sources import SourceReader
-from curation.sources.formats import json_list
 from pipelines.inputs import parquet_rows
 from pipelines.inputs.shards import find_missing_downloads
 from schemas.compression import SIGNATURE_BYTES, check_uncompressed
@@ -41,7 +40,7 @@ class RowRange:
     start_byte: int
     stop_byte: int
     is_whole: bool
-    list_offset: int = 0  # of a JSON list: the byte at which its first row begins; 0 is the beginning of the list
+    item_offset: int = 0  # of JSON: the byte at which its first item begins; 0 is the beginning of the file
 
     @property
     def label(self) -> str:
@@ -100,7 +99,7 @@ def _make_row_ranges(path: str, bounds: list[tuple[int, int, int, int]], size: i
 
 
 def _cut_json(file: BinaryIO, reader: SourceReader, rows: int, path: str, size: int) -> list[RowRange]:
-    """Cuts a JSON file by its items. Where these are a list's entries, each unit starts to read at its first entry."""
+    """Cuts a JSON file by its items. Where the reader knows their offsets, each unit starts to read at its first."""
     begins: list[int] = []
     count = 0
     for count, place in enumerate(_find_json_offsets(file, reader, path), start=1):
@@ -168,10 +167,10 @@ def _read_items(file: BinaryIO, is_local: bool, reader: SourceReader, row_range:
 
 
 def _find_json_offsets(file: BinaryIO, reader: SourceReader, path: str) -> Iterator[int]:
-    """Yields the byte at which each item of a JSON file begins, or 0 where the items are not a list's entries."""
+    """Yields the byte at which each item of a JSON file begins, or 0 where the reader does not know it."""
     assert reader.items is not None  # every reader of .json has it
     try:
-        yield from json_list.find_entry_offsets(file) if reader.is_list else (0 for _ in reader.items(file))
+        yield from (0 for _ in reader.items(file)) if reader.offsets is None else reader.offsets(file)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
 
@@ -179,12 +178,11 @@ def _find_json_offsets(file: BinaryIO, reader: SourceReader, path: str) -> Itera
 def _read_json_items(file: BinaryIO, reader: SourceReader, row_range: RowRange, stop: int) -> Iterator[Any]:
     assert reader.items is not None
     try:
-        if reader.is_list:
-            yield from itertools.islice(
-                json_list.read_entries(file, row_range.list_offset, row_range.start), stop - row_range.start
-            )
-        else:
+        if reader.offsets is None:
             yield from itertools.islice(reader.items(file), row_range.start, stop)
+        else:
+            items = reader.items(file, row_range.item_offset, row_range.start)
+            yield from itertools.islice(items, stop - row_range.start)
     except UsageError as error:
         raise UsageError(f"{row_range.path}: {error}") from None
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.mixture.image_tokens import ImageTokenRule
 from curation.mixture.options import get_source_name
 from curation.mixture.planner import PlannedMixture, build_mixture_plan
 from curation.mixture.references import sum_image_bytes
@@ -103,7 +104,8 @@ class MixJob(Job[MixUnit]):
         is_captions = not any(numbers.has_documents for numbers in planned.measures)
         by_reference = not self.recipe.materialise and any(source.is_by_reference for source in planned.sets)
         writer = ShardWriter(context.output, self.recipe.format, is_captions, planned.tokenizer, by_reference)
-        return functools.partial(write_mixed_shard, writer, self.recipe.compute_sha256(), planned.revisions)
+        sha256, image_tokens = self.recipe.compute_sha256(), self.recipe.image_tokens
+        return functools.partial(write_mixed_shard, writer, sha256, planned.revisions, image_tokens)
 
     def load(self, todo: list[MixUnit]) -> "PlannedShards":
         """See `Job`."""
@@ -122,7 +124,8 @@ def mix(recipe: MixRecipe, output: str) -> Totals:
 
 def preview_mixture(recipe: MixRecipe) -> dict[str, Any]:
     """Returns the recipe and the figures of the planned mixture, as plain data. Writes nothing."""
-    planned = build_mixture_plan(recipe, MEASURES, track_reading)
+    measures = MEASURES if recipe.unit in ("samples", *MEASURES) else (*MEASURES, recipe.unit)
+    planned = build_mixture_plan(recipe, measures, track_reading)
     return {"recipe": recipe.resolve()} | describe_plan(summarise_plan(planned.plan))
 
 
@@ -206,7 +209,11 @@ class PlannedShards(Sequence[PlannedShard]):
 
 
 def write_mixed_shard(
-    writer: ShardWriter, recipe_sha256: str, revisions: list[InputFile], unit: PlannedShard
+    writer: ShardWriter,
+    recipe_sha256: str,
+    revisions: list[InputFile],
+    image_tokens: ImageTokenRule | None,
+    unit: PlannedShard,
 ) -> Manifest:
     """Writes one shard and its index. They take effect once the caller commits the manifest."""
     written = writer.write(unit.name, read_mixed_samples(writer, unit.name, unit.samples))
@@ -217,7 +224,7 @@ def write_mixed_shard(
         rows_in=unit.samples.num_rows,
         data=written.data,
         others=[written.index],
-        counts=count_by_source(written.rows),
+        counts=count_by_source(written.rows, image_tokens),
         fingerprints={} if writer.tokenizer is None else {"tokenizer": writer.tokenizer},
         image_folders=describe_folders(list_tars(written.rows), writer.output),
     )

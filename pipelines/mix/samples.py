@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS, ImageTokenRule
 from curation.mixture.reader import ShardSample, build_record, read_samples
 from pipelines.output.training_shards import Sample, ShardWriter, to_parquet_row
 from schemas.output_set.shard_index import BY_REFERENCE_SCHEMA, INDEX_SCHEMA
@@ -56,11 +57,16 @@ def as_document(image: CaptionedImage, source: str) -> Document:
     )
 
 
-def count_by_source(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Sums the measures of a shard's index rows over all samples, and per source (keys such as `source.images`)."""
+def count_by_source(rows: list[dict[str, Any]], image_tokens: ImageTokenRule | None = None) -> dict[str, int]:
+    """Sums the measures of a shard's index rows over all samples, and per source (keys such as `source.images`).
+
+    `image_tokens` is the rule of a mixture that is weighted by multimodal tokens.
+    """
     counts: Counter[str] = Counter()
     for row in rows:
         measures = {name: row[name] for name in ("tokens", "images", "characters") if row[name] is not None}
+        if image_tokens is not None and "tokens" in measures:
+            measures[MULTIMODAL_TOKENS] = measures["tokens"] + image_tokens.sum_images(row["image_details"])
         counts.update(measures | {"empty_texts": int(not row["characters"])})
         counts.update({f"{row['source']}.{name}": count for name, count in measures.items()})
         counts[f"{row['source']}.samples"] += 1

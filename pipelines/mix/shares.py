@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import Any
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.weights import compute_shares
 
 
 def summarise_mixture(recipe: dict[str, Any], counts: Counter[str]) -> dict[str, Any]:
     """Returns the counts and shares of each source in a mixture's set, beside the shares that its recipe asks for."""
-    measures = ["samples", *(name for name in ("tokens", "images", "characters") if name in counts)]
+    known = ("tokens", "images", "characters", MULTIMODAL_TOKENS)
+    measures = ["samples", *(name for name in known if name in counts)]
     rows = []
     for path, share in compute_shares(recipe["weights"]).items():
         group, _, name = path.rpartition(".")

@@ -15,7 +15,8 @@ from pydantic import Field, PositiveInt
 from schemas.errors import UsageError
 from schemas.masking import mask_values
 from schemas.output_set.options import Options, RecipePath
-from schemas.output_set.recipe_file import dump_yaml, ensure_option_group, read_recipe, validate_options
+from schemas.output_set.recipe_file import dump_yaml, ensure_option_group, validate_options
+from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.output_set.recipe_paths import anchor_paths
 
 TOKENIZER = "a tokenizer.json, its folder, or a name on the hub; default: tokens are not counted"
@@ -43,6 +44,14 @@ class Recipe(Options):
         return mask_values({"kind": self.kind} | self.model_dump(mode="json", exclude={"run"}))  # type: ignore[no-any-return]
 
     @classmethod
+    def read_file(cls, path: str) -> dict[str, Any]:
+        """Reads the recipe file `path` and its bases. Returns the values, with paths from the working folder.
+
+        Raises `UsageError`.
+        """
+        return read_merged_recipe(path, cls.anchor_paths)
+
+    @classmethod
     def anchor_paths(cls, values: dict[str, Any], path: str) -> dict[str, Any]:
         """Returns the values of the recipe file `path`, with paths from the working folder."""
         return anchor_paths(values, cls, path)
@@ -58,12 +67,10 @@ R = TypeVar("R", bound=Recipe)
 def load_recipe(model: type[R], path: str | None, stored: dict[str, Any] | None = None, **flags: Any) -> R:
     """Loads a recipe from a YAML file; flags that are not None override it.
 
-    `stored` replaces the file by values already read: those of the file, or a set's stored recipe. Raises `UsageError`
-    for another kind, an unknown key or a wrong value.
+    `stored` replaces the file by values already read: those of `model.read_file`, or a set's stored recipe. Raises
+    `UsageError` for another kind, an unknown key or a wrong value.
     """
-    values = read_recipe(path) if stored is None and path is not None else stored or {}
-    if path is not None:
-        values = model.anchor_paths(values, path)
+    values = model.read_file(path) if stored is None and path is not None else stored or {}
     if values.pop("kind", model.kind) != model.kind:
         raise UsageError(f"recipe {path or 'of that set'} is not of the kind {model.kind!r}")
     for keys, flag in _iterate_given(flags):

@@ -2,8 +2,9 @@
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS, ImageTokens
 from curation.mixture.options import MixtureOptions
 from pipelines.recipes.base import Recipe
 
@@ -19,3 +20,10 @@ class MixRecipe(MixtureOptions, Recipe):
         exclude_if=lambda materialise: not materialise,
         description="copy the images of sets by reference; default: the mixture refers to the same image shards",
     )
+
+    @field_validator("image_tokens")
+    @classmethod
+    def _check_has_rule(cls, rule: ImageTokens | None, info: ValidationInfo) -> ImageTokens | None:
+        if rule is None and info.data.get("unit") == MULTIMODAL_TOKENS:
+            raise ValueError("give the tokens of an image, such as 128, since the unit is multimodal_tokens")
+        return rule

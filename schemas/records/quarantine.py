@@ -48,6 +48,7 @@ class Reason(StrEnum):
     UNSUPPORTED_MEDIA = "unsupported_media"  # a video or a sound; its text alone would teach a model to invent
     TOO_SLOW = "too_slow"  # processing this row exceeded the time limit of a row
     LOST_IMAGE = "lost_image"  # an image that the document or caption refers to cannot be found
+    OTHER_SPLIT = "other_split"  # belongs to a split of its set that is not for training
     # documents: filters set in the recipe
     EMPTY_DOCUMENT = "empty_document"  # no text and no image is left
     TOO_FEW_IMAGES = "too_few_images"

@@ -65,6 +65,11 @@ def meet_none(_: str) -> str:
     return "ok"
 
 
+def hold_none(_: object, __: str) -> bool:
+    """Whether an answer waits where none does."""
+    return False
+
+
 @dataclass
 class CaptionServer:
     """Holds what the server does and what it has seen."""
@@ -73,6 +78,8 @@ class CaptionServer:
     key: str | None = None  # that a request must have
     delay: float = 0.0  # seconds up to which answers wait, by the image, so that they leave in another order
     tokens: tuple[int, int] = (100, 10)  # of each prompt and of each answer
+    models: tuple[str, ...] | None = ("m",)  # that it lists; None: it has no list
+    holds: "Callable[[CaptionServer, str], bool]" = hold_none  # whether the answer about these pixels must wait
     asked: list[tuple[str, str]] = field(default_factory=list)  # hash and prompt of each request, as it arrived
     answered: list[tuple[str, str]] = field(default_factory=list)  # those that got a whole answer of a model
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -95,19 +102,27 @@ class CaptionServer:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            path = head.split()[1]
+            method, path = head.split()[:2]
             headers = dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
             exact = next((line[15:] for line in head.split("\r\n") if line.lower().startswith("authorization")), "")
-            body = json.loads(await reader.readexactly(int(headers["content-length"])))
+            body = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
             self.headers.append(headers | {"authorization": exact})
-            self.bodies.append(body)
+            if method == "POST":
+                self.bodies.append(body)
             if self.key is not None and exact != f"Bearer {self.key}":
                 return _respond(writer, 401, {"error": {"message": f"wrong key {exact}"}})
             if not path.startswith("/v1/"):
                 return _respond(writer, 307, {}, f"Location: {self.url.replace('/v1', '/elsewhere')}\r\n")
+            if method == "GET":
+                return self._list_models(writer, path)
             return await self._answer(reader, writer, body, exact)
         finally:
             self.in_flight -= 1
+
+    def _list_models(self, writer: asyncio.StreamWriter, path: str) -> bool:
+        if path != "/v1/models" or self.models is None:
+            return _respond(writer, 404, {"detail": "Not Found"})
+        return _respond(writer, 200, {"object": "list", "data": [{"id": name} for name in self.models]})
 
     async def _answer(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any], key: str
@@ -122,6 +137,10 @@ class CaptionServer:
         tries, outcome = self._tries[asked], self.choose(pixels)
         if self.delay:
             await asyncio.sleep(self.delay * (int(hashlib.sha256(repr(asked).encode()).hexdigest(), 16) % 8) / 8)
+        while self.holds(self, pixels):
+            if reader.at_eof():  # the client has gone
+                return False
+            await asyncio.sleep(0.01)
         match outcome:
             case "rate" if tries == 1:
                 return _respond(writer, 429, {"error": {"message": "too many"}}, "Retry-After: 0.3\r\n")
@@ -141,6 +160,8 @@ class CaptionServer:
                 return False
             case "filtered":
                 return _respond(writer, 400, {"error": {"message": "no", "code": "content_filter"}})
+            case "unauthorized":
+                return _respond(writer, 401, {"error": {"message": "no such key"}})
             case "bad":
                 return _respond(writer, 400, {"error": {"message": f"no such image\nfor {key}"}})
         self.answered.append(asked)

@@ -114,3 +114,17 @@ def data(length: int) -> dict[str, Any]:
         "weights": dict.fromkeys(runs.SOURCES, 1),
         "sequence_length": length,
     }
+
+
+def test_a_language_model_by_itself(tokenizer: Path, tmp_path: Path) -> None:
+    """Neither a tower nor a connector is listed, and a rate for a tower is refused before anything is read."""
+    model = tiny.options(tokenizer, vision=None).model_dump()
+    base = runs.packed(tmp_path, tokenizer)
+    data = {"sources": {"text": base.data.sources["text"]}, "weights": {"text": 1}, "repeats": {"text": None}}
+    told = "\n".join(dry_run(runs.packed(tmp_path / "two", tokenizer, model=model, data=data))).splitlines()
+    assert told[0] == "parameters  117,715, of which 117,715 are trained"
+    assert told[4].startswith("  language model          117,715        117,715")
+    assert not any(line.startswith(("  vision tower", "  connector")) for line in told)
+    assert next(line for line in told if line.startswith("the first sequence: ")).endswith(" in such a step")
+    with pytest.raises(UsageError, match=r"^optimizer\.lr\.tower: the model has no tower, as model\.vision is null"):
+        list(dry_run(runs.recipe(tokenizer, model=model, optimizer={"lr": {"tower": 1}})))

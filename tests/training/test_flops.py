@@ -37,6 +37,26 @@ def test_operations_are_those_that_torch_counts(tokenizer: Path, tower: float) -
     assert ours == pytest.approx(theirs, rel=0.06)
 
 
+@pytest.mark.parametrize("mode", ["clip", "fixed_sampling", "language"])
+def test_operations_of_other_ways_to_see(tokenizer: Path, mode: str) -> None:
+    """A class token, a layer that does not run, tiles that are one call of the connector, and no tower."""
+    fixed = mode == "fixed_sampling"
+    tiles = 3 if fixed else 1
+    made = [runs.batch(seed, mode != "language", 96, tiles, fixed) for seed in (1, 2)]
+    model = tiny.options(tokenizer, attention="eager", **tiny.MODES[mode]).model_dump()
+    lr = {"tower": 1e-3 if mode == "clip" else 0, "connector": 1e-3, "language": 1e-3}
+    theirs, ours = counted(runs.recipe(tokenizer, model=model, optimizer={"lr": lr}), concatenate_batches(made))
+    assert ours == pytest.approx(theirs, rel=0.06)
+
+
+def test_all_tiles_in_one_call_are_counted_for_the_image(tokenizer: Path) -> None:
+    model = tiny.options(tokenizer, **tiny.MODES["fixed_sampling"]).model_dump()
+    built = prepare_model(runs.recipe(tokenizer, model=model))
+    flops, count = build_flop_counter(built), built.connector.count_flops_per_tile
+    assert 3 * flops.connector_per_tile + flops.connector_per_image == pytest.approx(count(3 * 16), rel=1e-12)
+    assert flops.connector_per_image > 0
+
+
 def test_what_is_counted(tokenizer: Path) -> None:
     batch = runs.batch(1)
     segments = [int((batch.segments == number).sum()) for number in (0, 1)]

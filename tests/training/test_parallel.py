@@ -39,6 +39,9 @@ def test_two_ranks_are_one(kind: str, tokenizer: Path, tmp_path: Path) -> None:
     if kind == "fsdp":
         assert all(name.startswith("vision.") for name in found["whole"])
         assert {name.split(".")[0] for name in found["sharded"]} == {"connector", "language"}
+        assert found["unequal"] == []
+        for one, two in zip(losses, found["in each micro-batch"], strict=True):
+            assert two == pytest.approx(one, abs=1e-5)
     checkpoint = find_latest(tmp_path, Ranks())
     assert checkpoint is not None
     assert (checkpoint.state.step, checkpoint.state.cursor) == (4, {"window": 1, "pack": 2})

@@ -114,6 +114,22 @@ def test_a_stored_recipe_holds_no_secret_and_its_run_resumes(path: str) -> None:
     assert find_resume_conflicts(stored, load_train_recipe(path, [f"{secrets[0][:-1]}, s3://b/more]"]).resolve()) != []
 
 
+def test_a_recipe_over_a_base_is_the_whole_one(path: str, tmp_path: Path) -> None:
+    """In what is stored, and so for a run that one of them began and the other resumes."""
+    above = {"base": "asked.yaml", "steps": 7, "optimizer": {"lr": {"language": 0}}, "data": {"repeats": {"texts": 2}}}
+    (tmp_path / "above.yaml").write_text(yaml.safe_dump(above | {"without": ["data.sources.pictures"]}))
+    changes = ["steps=7", "optimizer.lr.language=0", "data.repeats={texts: 2}"]
+    flat = load_train_recipe(path, [*changes, "data.sources={texts: nowhere}", "data.weights={texts: 1}"])
+    found = load_train_recipe(str(tmp_path / "above.yaml"), ["data.weights={texts: 1}", "data.sources.texts=nowhere"])
+    assert found == flat
+    assert dump_yaml(found.resolve()) == dump_yaml(flat.resolve())
+    assert find_resume_conflicts(flat.resolve(), found.resolve()) == []
+    with pytest.raises(UsageError, match=r"above\.yaml: data\.weights: there is no source 'pictures'; sources: texts$"):
+        load_train_recipe(str(tmp_path / "above.yaml"))
+    with pytest.raises(UsageError, match=r"above\.yaml: unknown key base$"):
+        load_train_recipe(str(tmp_path / "above.yaml"), [*changes, "data.weights={texts: 1}", "base=x.yaml"])
+
+
 def test_output(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match=r"no output folder: pass --output, or set run\.output in the recipe"):
         require_output_folder(runs.recipe(tokenizer))

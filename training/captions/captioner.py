@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from curation.engines.batch_fitter import PassSize
+from curation.engines.captions.local_model import answer_in_passes, make_answer
 from curation.engines.kinds import CaptionAnswer, CaptionRequest
 from curation.engines.weights import hash_files, hash_weights
 from schemas.errors import UsageError, to_one_line
@@ -53,10 +54,7 @@ class ShardloomCaptioner:
 
     def annotate(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
         """Returns the captions, in the order of the requests. A prompt that is too long has the status `error`."""
-        answers: list[CaptionAnswer] = []
-        while len(answers) < len(requests):
-            answers += self._answer_pass(requests[len(answers) : len(answers) + self.pass_size.size])
-        return answers
+        return answer_in_passes(self._answer_pass, requests, self.pass_size)
 
     def _answer_pass(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
         prompts = [self._build_prompt(request) for request in requests]
@@ -79,9 +77,5 @@ class ShardloomCaptioner:
 
 
 def _to_caption(request: CaptionRequest, answer: Answer) -> CaptionAnswer:
-    """Returns the answer to a request. A model that says nothing has not captioned the image."""
-    text, counts = answer.text.strip(), (answer.prompt_tokens, answer.tokens)
-    reason = "stop" if answer.is_complete else "length"
-    if not text:
-        return CaptionAnswer(request.id, "", "error", reason, *counts, detail="the model's answer has no text")
-    return CaptionAnswer(request.id, text, "ok" if answer.is_complete else "truncated", reason, *counts)
+    counts = {"prompt_tokens": answer.prompt_tokens, "tokens": answer.tokens}
+    return make_answer(request, answer.text, is_complete=answer.is_complete, **counts)

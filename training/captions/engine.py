@@ -1,35 +1,25 @@
-"""Declares the shardloom engine. `pyproject.toml` registers it by the entry point that all engines may use.
+"""Declares the shardloom engine. `pyproject.toml` registers it by the entry point that all engines may use."""
 
-torch, which takes seconds to import, is imported only where the model is loaded.
-"""
+from pathlib import Path
 
-from curation.engines.declaration import EngineDeclaration, OtherEngines
-from curation.engines.kinds import CAPTIONS, CaptionEngine
+from curation.engines.captions.local_model import declare_local_captioner
+from curation.engines.kinds import CaptionEngine
 from training.captions.settings import ShardloomSettings
 from training.captions.weights import find_folder
 
 
-def make_captioner(settings: ShardloomSettings) -> CaptionEngine:
-    """Loads the model. Raises `UsageError` for a folder that is missing or unfit, and for a missing device."""
-    folder = find_folder(settings)
+def load_captioner(settings: ShardloomSettings, folder: Path) -> CaptionEngine:
+    """Loads the model. Raises `UsageError` for a folder that is unfit, and for a missing device."""
     from training.captions.captioner import ShardloomCaptioner
 
     return ShardloomCaptioner(settings, folder)
 
 
-def check_settings(settings: ShardloomSettings, _: OtherEngines) -> list[str]:
-    """Checks the folder of the model before a run. Raises `UsageError`."""
-    find_folder(settings)
-    return []
-
-
-ENGINE = EngineDeclaration(
-    name="shardloom",
-    kind=CAPTIONS,
-    settings=ShardloomSettings,
-    make=make_captioner,
-    extra="train",
-    needs_pixels=lambda settings: settings.send_image,
-    check=check_settings,
+ENGINE = declare_local_captioner(
+    "shardloom",
+    ShardloomSettings,
+    check=find_folder,
+    find_folder=find_folder,
+    load=load_captioner,
     restricted_settings=("weights",),
 )

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from curation.images.tile_grids import Grid
 from curation.mixture.ranges import Watch
 from curation.mixture.reader import CorruptSample, IndexRow, ShardFiles, ShardSample, build_record
 from schemas.records.quarantine import Rejected
@@ -14,7 +15,6 @@ from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.data.pieces import Piece
 from training.data.plan import Pack, PackPlan, count_sample_tiles
 from training.data.samples import SampleTokenizer
-from training.model.anyres import Grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,9 @@ class Assembler:
             return found
 
     def _assemble_sample(self, found: ShardSample, pack: Pack, place: int) -> AssembledSample:
-        source, planned = int(pack.sources[place]), count_sample_tiles(self.plan.sequence_format.tiler, found.row)
+        source = int(pack.sources[place])
+        tiler = self.plan.sources.tilers[source]
+        planned = count_sample_tiles(tiler, found.row)
         try:
             record = build_record(found.row, found.members, found.row["key"])
         except CorruptSample as error:
@@ -97,7 +99,7 @@ class Assembler:
         decoded = []
         for number in segment.images:
             try:
-                decoded.append(self.plan.sequence_format.tiler.decode_tiles(files[number]))
+                decoded.append(tiler.decode_tiles(files[number]))
             except Rejected as fault:
                 raise _UnusableSampleError(f"image {number}: {fault}") from None
             if len(decoded[-1][0]) != planned[number]:

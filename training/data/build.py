@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
 from curation.mixture.sources import open_sources
@@ -35,25 +39,28 @@ def build_pack_plan(
 
     `image_size` and `patch_size` are the vision tower's, in pixels. Makes a source's table of lengths first if it is
     missing, and logs its progress. Raises `UsageError`, naming the source, if one is not a finished set, has no
-    samples, or has samples that the connector cannot take.
+    samples, or has samples that the model cannot take: any with images, if it has no tower.
     """
-    tokens_per_tile = model.connector.count_tokens_per_tile((image_size // patch_size) ** 2)
-    markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile)
+    tokens_per_tile = model.count_tokens_per_tile((image_size // patch_size) ** 2)
+    markup = Markup.from_tokenizer(tokenizer, options, tokens_per_tile, model.any_resolution.fixed_sampling)
     shape = ImageTiler(model.any_resolution, image_size, patch_size, tokens_per_tile)
     names = list(options.sources)
     sets = open_sources(names, options.sources, options.images)
     rules = [options.texts.get(name, _STORED_TEXT) for name in names]
+    own = {name: tiling.apply_to(model.any_resolution) for name, tiling in options.any_resolution.items()}
+    tilers = [replace(shape, options=own.get(name, model.any_resolution)) for name in names]
     tables = []
-    for source, rule in zip(sets, rules, strict=True):
+    for source, rule, tiler in zip(sets, rules, tilers, strict=True):
         counter = PartTokenCounter(tokenizer, rule, options.seed)
-        tables.append(TableMaker(counter, markup, shape, options.cache).open(source))
-        if model.connector.needs_conversations:
+        tables.append(TableMaker(counter, markup, tiler, options.cache).open(source))
+        if model.vision is None:
+            _check_has_no_images(source.name, tables[-1])
+        elif model.connector.needs_conversations:
             _check_has_conversations(source.name, tables[-1], model.connector.kind)
     paths = list(options.shares)
     numbers = [names.index(get_source_name(path)) for path in paths]
-    measured = () if options.unit == "samples" else (options.unit,)
     sources = [
-        Source(path, sets[number].length, {name: tables[number].numbers[name] for name in measured})
+        Source(path, sets[number].length, _select_measures(options, tables[number], markup))
         for path, number in zip(paths, numbers, strict=True)
     ]
     repeats = {path: options.repeats[name] for path in paths if (name := get_source_name(path)) in options.repeats}
@@ -62,7 +69,7 @@ def build_pack_plan(
     fingerprint |= {
         "the mixture": plan.fingerprint,
         "the tokenizer": _hash(tokenizer.fingerprint.model_dump(mode="json")),
-        "the image size": _hash(shape.fingerprint),
+        "the image size": _hash(_describe_tilers(shape, tilers)),
         "the packing": _hash(
             [PACKING_VERSION, options.sequence_length, options.tiles_per_sequence, options.packing_window]
         ),
@@ -76,7 +83,37 @@ def build_pack_plan(
         markup=markup,
         tiler=shape,
     )
-    return PackPlan(plan, Sources(names, tables, rules, np.asarray(numbers, np.int64)), form, fingerprint)
+    return PackPlan(plan, Sources(names, tables, rules, tilers, np.asarray(numbers, np.int64)), form, fingerprint)
+
+
+def _select_measures(options: DataOptions, table: SampleTable, markup: Markup) -> dict[str, NDArray[np.int32]]:
+    """Returns the numbers of each sample in the unit of the weights, by the unit's name."""
+    if options.unit == "samples":
+        return {}
+    if options.unit != MULTIMODAL_TOKENS:
+        return {options.unit: table.numbers[options.unit]}
+    if options.image_tokens is not None:
+        of_images = table.rows.count_image_tokens(options.image_tokens)
+    else:
+        of_images = table.numbers["images" if markup.fixed_sampling else "tiles"] * markup.tokens_per_tile
+    return {MULTIMODAL_TOKENS: table.numbers["tokens"] + of_images}
+
+
+def _describe_tilers(shape: ImageTiler, tilers: Sequence[ImageTiler]) -> object:
+    """Describes the model's tiling alone, as the first runs did, unless a source has its own."""
+    if all(tiler == shape for tiler in tilers):
+        return shape.fingerprint
+    return [shape.fingerprint, *(tiler.fingerprint for tiler in tilers)]
+
+
+def _check_has_no_images(name: str, table: SampleTable) -> None:
+    with_images = np.flatnonzero(table.numbers["images"])
+    if len(with_images):
+        row = table.rows.take(with_images[:1])[0]
+        raise UsageError(
+            f"data.sources.{name}: {row['path']}: {row['key']} has an image, and the model has no vision tower: leave "
+            "the source out, or set model.vision"
+        )
 
 
 def _check_has_conversations(name: str, table: SampleTable, kind: str) -> None:

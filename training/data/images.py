@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.model.anyres import AnyResolutionOptions, Grid, count_tiles_of_images
+from curation.images.tile_grids import Grid
+from training.model.anyres import count_tiles_of_images
+from training.model.tiling_options import AnyResolutionOptions
 
 
 @dataclass(frozen=True, slots=True)
 class ImageTiler:
-    """Describes the tiles that the vision tower takes."""
+    """Describes the tiles that the vision tower takes of a source's images."""
 
     options: AnyResolutionOptions
     tile_size: int  # side in pixels

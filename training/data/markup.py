@@ -27,9 +27,12 @@ class Markup:
     pad: int
     bos: Ids  # before a document; one, or none
     chat_or_fault: ChatTemplate | str
+    fixed_sampling: bool = False  # an image of any number of tiles has the tokens of one
 
     @classmethod
-    def from_tokenizer(cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int) -> "Markup":
+    def from_tokenizer(
+        cls, tokenizer: TextTokenizer, options: DataOptions, tokens_per_tile: int, fixed_sampling: bool = False
+    ) -> "Markup":
         """Builds the markup for a tokenizer and the number of tokens that a tile becomes."""
         special, prompts = tokenizer.special, resolve_prompts(tokenizer, options)
         return cls(
@@ -41,6 +44,7 @@ class Markup:
             pad=special.pad,
             bos=find_document_bos(tokenizer, prompts),
             chat_or_fault=prompts.template_fault or ChatTemplate.from_prompts(tokenizer, prompts),
+            fixed_sampling=fixed_sampling,
         )
 
     @property
@@ -52,11 +56,16 @@ class Markup:
 
     @property
     def fingerprint(self) -> str:
-        """Describes all that a sample's tokens depend on; without a BOS, as tables name it that were made before."""
+        """Describes all that a sample's tokens depend on; what older tables lack is named only where it is used."""
         chat = self.chat_or_fault if isinstance(self.chat_or_fault, str) else self.chat_or_fault.fingerprint
         names = ("image", "tokens_per_tile", "end_of_chunk", "joint", "end", "pad")
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
-        return f"Markup({values}, chat={chat})" + f" bos={self.bos}" * bool(self.bos)
+        added = f" bos={self.bos}" * bool(self.bos) + " fixed_sampling" * self.fixed_sampling
+        return f"Markup({values}, chat={chat})" + added
+
+    def count_image_tokens(self, tiles: int) -> int:
+        """Counts the tokens of an image of this number of tiles."""
+        return (min(tiles, 1) if self.fixed_sampling else tiles) * self.tokens_per_tile
 
     def build_closing(self, images: int) -> Ids:
         """Returns the tokens that end a document with this number of images."""

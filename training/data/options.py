@@ -7,6 +7,7 @@ from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from curation.mixture.options import MixtureOptions
 from schemas.output_set.options import Options, RecipePath
 from training.model.chat_format import ChatFormat
+from training.model.tiling_options import SourceTilingOptions
 
 DEFAULT_SYSTEM_PROMPT = (
     "A chat between a curious user and an artificial intelligence assistant. "
@@ -48,6 +49,12 @@ class DataOptions(MixtureOptions):
         description="samples packed together: more need less padding, but move further from their place",
     )
     texts: dict[str, SourceTextOptions] = Field({}, description="by source; sources not named use the stored text")
+    any_resolution: dict[str, SourceTilingOptions] = Field(
+        {},
+        exclude_if=lambda named: not named,
+        description="by source, for example captions on one tile and conversations at any resolution; sources that are "
+        "not named use model.any_resolution, as prompts do after training",
+    )
     system_prompt: str | None = Field(
         DEFAULT_SYSTEM_PROMPT,
         min_length=1,
@@ -75,12 +82,10 @@ class DataOptions(MixtureOptions):
         stop = self.stop * epochs if isinstance(self.stop, int) else self.stop
         return self if epochs == 1 else self.model_copy(update={"repeats": repeats, "stop": stop})
 
-    @field_validator("texts")
+    @field_validator("texts", "any_resolution")
     @classmethod
-    def _check_text_rule_sources(
-        cls, texts: dict[str, SourceTextOptions], info: ValidationInfo
-    ) -> dict[str, SourceTextOptions]:
-        unknown = [name for name in texts if name not in info.data.get("sources", texts)]
+    def _check_rule_sources(cls, rules: dict[str, Options], info: ValidationInfo) -> dict[str, Options]:
+        unknown = [name for name in rules if name not in info.data.get("sources", rules)]
         if unknown:
             raise ValueError(f"there is no source {unknown[0]!r}")
-        return dict(sorted(texts.items()))
+        return dict(sorted(rules.items()))

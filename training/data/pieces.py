@@ -58,7 +58,7 @@ def split_into_pieces(parts: Sequence[PartSize], markup: Markup, max_tokens: int
     for number, part in enumerate(parts):
         closing_tokens = closing if number == len(parts) - 1 else 0
         if part.tiles:
-            size = part.tiles * markup.tokens_per_tile + closing_tokens
+            size = markup.count_image_tokens(part.tiles) + closing_tokens
             if size + (0 if number else len(markup.bos)) > max_tokens or part.tiles > max_tiles:
                 return []
             separator_tokens = len(markup.end_of_chunk) if cutter.tiles else 0

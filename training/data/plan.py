@@ -67,6 +67,7 @@ class Sources:
     names: list[str]
     tables: list[SampleTable]
     rules: list[SourceTextOptions]
+    tilers: list[ImageTiler]
     mixture_indices: NDArray[np.int64]  # for each of the mixture's sources, its number among these
 
 
@@ -130,12 +131,13 @@ class PackPlan:
     def _collect_items(self, items: "_WindowItems") -> tuple[Counter[str], Counter[str]]:
         """Fills `items` with what is to be packed; returns the counts of left-out samples and of pieces."""
         form, count = self.sequence_format, len(items.samples)
-        words, tiles = np.empty(count, np.int64), np.empty(count, np.int64)
+        words, tiles, groups = (np.empty(count, np.int64) for _ in range(3))
         for source in np.flatnonzero(np.bincount(items.sources)).tolist():
             places = np.flatnonzero(items.sources == source)
             numbers, samples = self.sources.tables[source].numbers, items.samples[places]
             words[places], tiles[places] = numbers["words"][samples], numbers["tiles"][samples]
-        lengths = words + tiles * form.markup.tokens_per_tile
+            groups[places] = numbers["images"][samples] if form.markup.fixed_sampling else tiles[places]
+        lengths = words + groups * form.markup.tokens_per_tile
         fits = (words > 0) & (lengths <= form.max_tokens) & (tiles <= form.max_tiles)
         left_out: Counter[str] = Counter()
         split: Counter[str] = Counter()
@@ -147,7 +149,7 @@ class PackPlan:
                 left_out[f"{name}.{_REASONS[int(words[place])]}"] += 1
                 continue
             row = self.sources.tables[source].rows.take(items.samples[place : place + 1])[0]
-            found, dropped_turns = self._split_sample(row)
+            found, dropped_turns = self._split_sample(row, self.sources.tilers[source])
             if isinstance(found, str):
                 left_out[f"{name}.{found}"] += 1
             else:
@@ -157,15 +159,15 @@ class PackPlan:
         items.add(fits, lengths, tiles, large)
         return +left_out, split  # without zeros
 
-    def _split_sample(self, row: IndexRow) -> tuple[list[SizedPiece] | str, int]:
+    def _split_sample(self, row: IndexRow, tiler: ImageTiler) -> tuple[list[SizedPiece] | str, int]:
         """Cuts a sample that is too large for a sequence into pieces, or returns the reason why it can't.
 
         Returns also the number of turns of a conversation that are in no piece.
         """
-        form, counts = self.sequence_format, count_sample_tiles(self.sequence_format.tiler, row)
+        form, counts = self.sequence_format, count_sample_tiles(tiler, row)
         limits = (form.max_tokens, form.max_tiles)
         is_image_too_large = any(
-            count > form.max_tiles or count * form.markup.tokens_per_tile >= form.max_tokens for count in counts
+            count > form.max_tiles or form.markup.count_image_tokens(count) >= form.max_tokens for count in counts
         )
         left = iter(counts)
         parts = [PartSize(0, next(left)) if tokens is None else PartSize(tokens, 0) for tokens in row["part_tokens"]]

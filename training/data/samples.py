@@ -118,4 +118,4 @@ class SampleTokenizer:
 
     def _add_image(self, segment: Segment, number: int, tiles: list[int]) -> None:
         segment.images.append(number)
-        segment.add([self.markup.image] * (tiles[number] * self.markup.tokens_per_tile), False)
+        segment.add([self.markup.image] * self.markup.count_image_tokens(tiles[number]), False)

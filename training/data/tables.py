@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curation.mixture.image_tokens import ImageTokenRule
 from curation.mixture.reader import IndexRow
 from curation.mixture.references import StrayReference, locate_row
 from curation.mixture.shards import ShardRows
@@ -84,6 +85,12 @@ class IndexRows:
                 raise UsageError(f"{self._paths[shard]}: {index['key']}: {error}: verify the set") from None
             found.append(located | {"path": self._paths[shard], "row": row})
         return found
+
+    def count_image_tokens(self, rule: ImageTokenRule) -> NDArray[np.int32]:
+        """Counts the tokens of each sample's images by a rule; this reads the sizes of all images."""
+        batches = (self._batch(shard)["image_details"] for shard in range(len(self._paths)))
+        counts = [rule.sum_by_sample(pa.chunked_array([details])).astype(np.int32) for details in batches]
+        return np.concatenate(counts)
 
     def find_image_outside_conversations(self) -> str | None:
         """Returns the path and key of a sample that has an image and is no conversation; None if there is none."""

@@ -73,7 +73,7 @@ class _Cutter:
         self._parts, self._roles, self._limits = parts, roles, (max_tokens, max_tiles)
         after_image = len(markup.chat.after_image)
         self._tokens = [
-            part.tiles * markup.tokens_per_tile + after_image if part.tiles else part.tokens for part in parts
+            markup.count_image_tokens(part.tiles) + after_image if part.tiles else part.tokens for part in parts
         ]
         self._system, self._system_tiles = TurnCounter(markup.chat), 0
         for number in range(_count_system_parts(roles)):

@@ -1,41 +1,24 @@
-"""Computes any-resolution tiling: the number of an image's tiles, its place on them, and the cells that show it.
+"""Computes how images are laid out on tiles: their number, a picture's place on them, and the cells that show it.
 
-An image is fitted into the grid of tiles that keeps most of its pixels, centred on black, and cut; a thumbnail of the
-whole goes first. All this depends on the image's size alone, so that a planner needs no pixels. The arithmetic is that
-of xGen-MM (LAVIS, open_flamingo/train/any_res_data_utils.py), truncations included: released weights expect it.
+At any resolution an image is fitted into the grid of tiles that keeps most of its pixels, and cut; a thumbnail of the
+whole goes first. At a fixed resolution it becomes one tile. All this depends on the image's size alone, so that a
+planner needs no pixels. The arithmetic of any resolution is that of xGen-MM (LAVIS,
+open_flamingo/train/any_res_data_utils.py), truncations included: released weights expect it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from schemas.output_set.options import Options
+from curation.images.tile_grids import Grid, Size, choose_grid, count_grid_tiles
+from training.model.tiling_options import AnyResolutionOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-Grid = tuple[int, int]
-"""Columns and rows of tiles."""
-
-XGEN_GRIDS: tuple[Grid, ...] = ((1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
-
-
-class AnyResolutionOptions(Options):
-    """Sets how images larger than the tower's input are cut into tiles; the connector takes each tile by itself."""
-
-    enabled: bool = Field(False, description="off in pre-training, on in fine-tuning, as in the paper")
-    grids: tuple[Grid, ...] = Field(XGEN_GRIDS, min_length=1)
-    tile_order: Literal["true_tile", "reference"] = Field(
-        "true_tile", description="reference: cells in the order that the released weights were trained with"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +28,6 @@ class Layout:
     grid: Grid
     resized: Size
     offset: tuple[int, int]  # of its upper left corner
-
-
-def choose_grid(size: Size, grids: Sequence[Grid], tile: int) -> Grid:
-    """Chooses the grid on which the picture keeps the most pixels, but no more than it has.
-
-    Of equal grids it takes the one that wastes the fewest pixels, and of these the first. `tile` is a side in pixels.
-    """
-    best, most, least = grids[0], -1, 0
-    for columns, rows in grids:
-        width, height = columns * tile, rows * tile
-        scale = min(width / size[0], height / size[1])
-        effective = min(int(size[0] * scale) * int(size[1] * scale), size[0] * size[1])
-        wasted = width * height - effective
-        if effective > most or (effective == most and wasted < least):
-            best, most, least = (columns, rows), effective, wasted
-    return best
 
 
 def count_tiles(size: Size, options: AnyResolutionOptions, tile: int) -> int:
@@ -75,20 +42,17 @@ def count_tiles_of_images(
     widths: NDArray[np.integer], heights: NDArray[np.integer], options: AnyResolutionOptions, tile: int
 ) -> NDArray[np.int32]:
     """Computes `count_tiles` for many images at once."""
-    counts = np.ones(len(widths), np.int32)
     if not options.enabled:
-        return counts
-    across, down = widths.astype(np.int64), heights.astype(np.int64)
-    most, least = np.full(len(widths), -1, np.int64), np.zeros(len(widths), np.int64)
-    for columns, rows in options.grids:
-        width, height = columns * tile, rows * tile
-        scale = np.minimum(width / across, height / down)
-        effective = np.minimum((across * scale).astype(np.int64) * (down * scale).astype(np.int64), across * down)
-        wasted = width * height - effective
-        better = (effective > most) | ((effective == most) & (wasted < least))
-        counts[better] = columns * rows + 1
-        most, least = np.where(better, effective, most), np.where(better, wasted, least)
-    return counts
+        return np.ones(len(widths), np.int32)
+    return count_grid_tiles(widths, heights, options.grids, tile)
+
+
+def place_on_grid(size: Size, options: AnyResolutionOptions, tile: int) -> Layout:
+    """Places a picture on its grid, as `options.canvas` asks: with its aspect kept, or over the whole canvas."""
+    if options.canvas == "pad":
+        return compute_layout(size, options.grids, tile)
+    columns, rows = choose_grid(size, options.grids, tile)
+    return Layout((columns, rows), (columns * tile, rows * tile), (0, 0))
 
 
 def compute_layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
@@ -101,6 +65,31 @@ def compute_layout(size: Size, grids: Sequence[Grid], tile: int) -> Layout:
     else:
         resized = (min(math.ceil(size[0] * down), width), height)
     return Layout((columns, rows), resized, ((width - resized[0]) // 2, (height - resized[1]) // 2))
+
+
+def place_on_tile(size: Size, tile: int, patch: int) -> Layout:
+    """Places a picture on one tile with its aspect kept: its longer side fills the tile, and it is centred.
+
+    Its shorter side is rounded to whole cells, of `patch` pixels a side and one at least, so that no cell shows both
+    the picture and its border. A picture that reaches into every row or column of cells fills the tile.
+    """
+    side, (short, long) = tile // patch, sorted(size)
+    cells = min(side, max(1, (2 * short * tile + long * patch) // (2 * long * patch)))
+    if cells == side:
+        return Layout((0, 0), (tile, tile), (0, 0))
+    extent, start = cells * patch, (side - cells) // 2 * patch
+    if size[0] >= size[1]:
+        return Layout((0, 0), (tile, extent), (0, start))
+    return Layout((0, 0), (extent, tile), (start, 0))
+
+
+def compute_shown_cells(placed: Layout, tile: int, patch: int) -> NDArray[np.bool_]:
+    """Returns bool [1, cells] of a layout of `place_on_tile`, True for the cells that show the picture."""
+    side = tile // patch
+    (left, top), (across, down) = ((length // patch for length in pair) for pair in (placed.offset, placed.resized))
+    shown = np.zeros((side, side), np.bool_)
+    shown[top : top + down, left : left + across] = True
+    return shown.reshape(1, -1)
 
 
 def compute_valid_cells(size: Size, grid: Grid, cells_per_side: int) -> NDArray[np.bool_]:

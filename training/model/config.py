@@ -2,13 +2,14 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from schemas.errors import UsageError
 from schemas.output_set.options import Options, PathOrName
-from training.model.anyres import AnyResolutionOptions
 from training.model.chat_format import ChatFormat
 from training.model.connectors.perceiver import PerceiverOptions
 from training.model.connectors.registry import AnyConnectorOptions
+from training.model.tiling_options import AnyResolutionOptions
 
 MODEL_TYPE = "shardloom_resampler_lmm"
 """The model type in the config.json of an export."""
@@ -32,6 +33,21 @@ class PartOptions(Options):
         return self
 
 
+class VisionOptions(PartOptions):
+    """Describes a tower, which features of it are used, and at which resolution it runs."""
+
+    feature_layer: Literal[-1, -2] = Field(
+        -1,
+        exclude_if=lambda layer: layer == -1,
+        description="the encoder's layer whose output is used: the last, as in xGen-MM; -2: that before, as in LLaVA",
+    )
+    image_size: PositiveInt | None = Field(
+        None,
+        exclude_if=_is_default,
+        description="side of a tile in pixels: position embeddings are interpolated, as in MM1; default: the tower's",
+    )
+
+
 class PromptOptions(Options):
     """Describes the tokens that training put around texts; an export stores it, and prompts are formatted alike."""
 
@@ -51,7 +67,9 @@ class PromptOptions(Options):
 class ModelOptions(Options):
     """Describes the whole model."""
 
-    vision: PartOptions
+    vision: VisionOptions | None = Field(
+        description="null: no tower, for a language model by itself; the connector is not made either"
+    )
     connector: AnyConnectorOptions = PerceiverOptions()
     language: PartOptions
     tokenizer: PathOrName | None = Field(
@@ -62,3 +80,17 @@ class ModelOptions(Options):
     attention: Literal["sdpa", "eager", "flex_attention"] = Field("sdpa", description="flex_attention needs a GPU")
     allow_download: bool = False
     seed: int = Field(0, description="seeds the new weights")
+
+    def count_tokens_per_tile(self, cells: int) -> int:
+        """Counts the tokens of a tile of `cells` cells, or of a whole image with `fixed_sampling`; 0 without a tower.
+
+        Raises `UsageError` for cells, or a sampling, that the connector cannot take.
+        """
+        if self.vision is None:
+            return 0
+        if self.any_resolution.fixed_sampling and not self.connector.takes_any_cells:
+            raise UsageError(
+                f"model.any_resolution.fixed_sampling: connector {self.connector.kind} needs the square grid of one"
+                " tile: use kind: perceiver, attention_pool or instruction_aware, or fixed_sampling: false"
+            )
+        return self.connector.count_tokens_per_tile(cells)

@@ -17,7 +17,7 @@ from schemas.errors import UsageError
 from schemas.output_set.options import Options
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.lmm import ResamplerLMM
-from training.model.tiles import DecodedImage, cut_into_tiles
+from training.model.tiles import DecodedImage, TiledImage, cut_into_tiles
 from training.model.tokens import TextTokenizer
 
 Prompt = Sequence[str | int | Image.Image | DecodedImage]
@@ -122,9 +122,9 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
             elif isinstance(part, int):
                 row.append(part)
             else:
-                any_resolution, vision = model.options.any_resolution, model.vision
-                pieces.append(cut_into_tiles(part, any_resolution, vision.image_size, vision.patch_size))
-                row += [tokenizer.special.image] * (len(pieces[-1][0]) * model.tokens_per_tile)
+                pieces.append(_cut_image(model, part))
+                groups = 1 if model.options.any_resolution.fixed_sampling else len(pieces[-1][0])
+                row += [tokenizer.special.image] * (groups * model.tokens_per_tile)
             spoken += [isinstance(part, str)] * (len(row) - len(spoken))
         if not row:
             raise UsageError(f"generate: prompt {number} is empty; pass a text or an image")
@@ -149,6 +149,14 @@ def build_prompt_batch(model: ResamplerLMM, tokenizer: TextTokenizer, prompts: S
         grids=torch.tensor([grid for _, _, grid in pieces], dtype=torch.int64).view(-1, 2),
         samples=tuple((SampleName("prompt", "prompt", str(number)),) for number in range(len(rows))),
     )
+
+
+def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledImage:
+    """Cuts an image into the tiles that the model takes. Raises `UsageError` when it takes none."""
+    if model.options.vision is None:
+        raise UsageError("generate: this model has no vision tower and takes no images; pass a text alone")
+    vision = model.vision
+    return cut_into_tiles(image, model.options.any_resolution, vision.image_size, vision.patch_size)
 
 
 @torch.inference_mode()

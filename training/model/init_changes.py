@@ -8,21 +8,24 @@ from schemas.errors import UsageError
 if TYPE_CHECKING:
     from training.model.lmm import ResamplerLMM
 
-InitChange = Literal["connector.latents", "connector.queries", "connector.kind"]
-"""An option that may differ. The first two are also the names of the tensors whose rows they count."""
+InitChange = Literal["connector.latents", "connector.queries", "connector.positions", "connector.kind", "vision"]
+"""An option that may differ. The first three are also the names of the tensors whose rows they count: `positions` are
+a C-Abstractor's, which depend on the tower's resolution. `vision` adds a tower to a language model by itself."""
 
 KIND: InitChange = "connector.kind"
+POSITIONS: InitChange = "connector.positions"
+VISION: InitChange = "vision"
 _KINDS = ("perceiver", "instruction_aware")
 
 
 def renew_connector(model: "ResamplerLMM") -> None:
     """Gives a model of uninitialised weights a connector with new ones, which are the same for the same seed."""
-    import torch  # here, so that a recipe is read without it
+    from training.model.lmm import build_connector  # here, so that a recipe is read without torch
+    from training.model.new_weights import draw_new_weights
 
-    options, device = model.options, model.device
-    with torch.random.fork_rng(devices=[]), torch.device(device):
-        torch.manual_seed(options.seed)
-        model.connector = options.connector.build(model.vision.cells, model.vision.width, model.language.width)
+    options = model.options
+    with draw_new_weights(options.seed, model.device.type):
+        model.connector = build_connector(options, model.vision, model.language.width)
 
 
 def check_kinds(there: str, here: str, changes: Sequence[InitChange], where: str) -> None:
@@ -32,3 +35,18 @@ def check_kinds(there: str, here: str, changes: Sequence[InitChange], where: str
             f"init_changes: {KIND} is {there!r} in {where} and {here!r} here; it may change only from {_KINDS[0]!r} to"
             f" {_KINDS[1]!r}"
         )
+
+
+def check_towers(there: bool, here: bool, changes: Sequence[InitChange], where: str) -> None:
+    """Raises `UsageError` unless both models have a tower, or none, or the change adds one to a model without.
+
+    `there` and `here` say whether they have a tower.
+    """
+    if there and not here:
+        raise UsageError(f"model: {where} has a vision tower and model.vision is null: describe the tower there")
+    if here and not there and VISION not in changes:
+        raise UsageError(
+            f"model: {where} has no vision tower: set init_changes: [{VISION}] to add the recipe's and a new connector"
+        )
+    if there and VISION in changes:
+        raise UsageError(f"init_changes: {VISION} adds a tower, but {where} has one: leave it out")

@@ -9,7 +9,8 @@ from training.batch import Batch
 def gather_instructions(batch: Batch, image: int, tokens_per_tile: int, max_words: int) -> tuple[Tensor, Tensor]:
     """Returns the instruction of each tile: token ids [K, L], and bool [K, L] that is False for padding.
 
-    `image` is the token of image positions, `tokens_per_tile` of which each tile takes. L is the length of the longest
+    `image` is the token of image positions, `tokens_per_tile` of which each tile takes; where a connector takes whole
+    images, these are in place of tiles. L is the length of the longest
     instruction in the batch, `max_words` at most; of longer ones the first words are used. A sample's words are never
     those of another in its sequence.
     """

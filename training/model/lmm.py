@@ -5,24 +5,30 @@ from torch import Tensor, nn
 
 from schemas.errors import ShardloomError
 from training.batch import Batch
-from training.model.anyres import regroup_as_reference
 from training.model.config import ModelOptions
 from training.model.connector import Connector, InstructedConnector
+from training.model.connectors.absent import NoConnector
 from training.model.instructions import gather_instructions
 from training.model.language import LanguageModel, build_causal_model
+from training.model.new_weights import draw_new_weights, leave_blank
 from training.model.part_configs import resolve_part_configs
 from training.model.tokens import SpecialTokens, TextTokenizer, load_tokenizer
+from training.model.towers.cell_groups import count_groups, find_shown_cells, group_cells
+from training.model.towers.tower import NoTower, Tower
 from training.model.vision import VisionTower
 
 _MAX_NAMED_SAMPLES = 3  # samples to name in an error
 
 
 class ResamplerLMM(nn.Module):
-    """Joins a vision tower, a connector and a causal language model. The tower is frozen until it is unfrozen."""
+    """Joins a vision tower, a connector and a causal language model. The tower is frozen until it is unfrozen.
+
+    A language model by itself has a tower and a connector without parameters, and takes no images.
+    """
 
     def __init__(
         self,
-        vision: VisionTower,
+        vision: Tower,
         connector: Connector,
         language: LanguageModel,
         special: SpecialTokens,
@@ -44,18 +50,20 @@ class ResamplerLMM(nn.Module):
         """
         tokenizer = tokenizer or load_tokenizer(options)
         parts = resolve_part_configs(options) if device == "meta" else options
-        with torch.random.fork_rng(devices=[]), torch.device(device):
-            torch.manual_seed(options.seed)
-            vision = _build_vision_tower(parts)
-            lm = build_causal_model(parts.language, options.attention, options.allow_download)
+        with draw_new_weights(options.seed, device):
+            with leave_blank(parts.vision != options.vision):
+                vision = _build_vision_tower(parts)
+            with leave_blank(parts.language != options.language):
+                lm = build_causal_model(parts.language, options.attention, options.allow_download)
+            lm.tie_weights()  # which a blank one leaves out
             language = LanguageModel(lm, tokenizer.base_vocabulary_size, tokenizer.vocabulary_size, options.head_bias)
-            connector = options.connector.build(vision.cells, vision.width, language.width)
+            connector = build_connector(options, vision, language.width)
         return cls(vision, connector, language, tokenizer.special, options)
 
     @property
     def tokens_per_tile(self) -> int:
-        """Returns the number of positions that an image tile takes in a sequence."""
-        return self.options.connector.count_tokens_per_tile(self.vision.cells)
+        """Returns the number of positions that a tile takes in a sequence, or a whole image with `fixed_sampling`."""
+        return self.options.count_tokens_per_tile(self.vision.cells)
 
     @property
     def device(self) -> torch.device:
@@ -74,25 +82,24 @@ class ResamplerLMM(nn.Module):
         return self.language.compute_logits(hidden if output_mask is None else hidden[output_mask])
 
     def embed_images(self, batch: Batch) -> Tensor:
-        """Computes the image tokens [K * tokens of a tile, width of the language model], tile after tile.
+        """Computes the image tokens [n, width of the language model], tile after tile.
 
         Without any tile a frozen tower is skipped, but the connector runs on a dummy input, so that all ranks of a
         sharded model run the same collectives for any batch, and every parameter has a gradient.
         """
-        features, valid = self.vision(batch.tiles), batch.valid
+        if isinstance(self.connector, NoConnector):
+            return self.language.embed(batch.tokens.new_zeros(0))
+        features = self.vision(batch.tiles, find_shown_cells(batch.valid, batch.grids))
         if len(features) == 0:
             nothing = torch.cat((features, features.new_zeros((1, *features.shape[1:]))))
             unused: Tensor = self.connector(nothing, None, *self._embed_instructions(batch))
             return unused.flatten(0, 1)[:0]
-        if self.options.any_resolution.tile_order == "reference":
-            features, valid = _regroup_cells(features, batch.grids), _regroup_cells(valid, batch.grids)
-        tokens: Tensor = self.connector(
-            features, None if bool(valid.all()) else valid, *self._embed_instructions(batch)
-        )
+        cells, valid = group_cells(features, batch.valid, batch.grids, self.options.any_resolution)
+        tokens: Tensor = self.connector(cells, valid, *self._embed_instructions(batch))
         return tokens.flatten(0, 1)
 
     def _embed_instructions(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Returns the words of each tile's instruction and their mask, for a connector that they condition.
+        """Returns the words of each group's instruction and their mask, for a connector that they condition.
 
         Without any tile they are those of a dummy, for the reason that `embed_images` gives.
         """
@@ -101,7 +108,8 @@ class ResamplerLMM(nn.Module):
         if len(batch.tiles) == 0:
             ids = batch.tokens.new_zeros((1, 1))
             return self.language.embed(ids), torch.ones_like(ids, dtype=torch.bool)
-        self._check_places(batch, len(batch.tiles) * self.tokens_per_tile)
+        groups = count_groups(batch.tiles, batch.grids, self.options.any_resolution)
+        self._check_places(batch, groups * self.tokens_per_tile)
         limit = self.connector.max_instruction
         ids, present = gather_instructions(batch, self.special.image, self.tokens_per_tile, limit)
         return self.language.embed(ids), present
@@ -122,23 +130,26 @@ class ResamplerLMM(nn.Module):
         return places
 
 
-def _build_vision_tower(options: ModelOptions) -> VisionTower:
+def build_connector(options: ModelOptions, vision: Tower, out_width: int) -> Connector:
+    """Builds the connector between the tower and a language model of this width, with new weights."""
+    if options.vision is None:
+        return NoConnector(out_width)
+    options.count_tokens_per_tile(vision.cells)  # refuses a connector that can't sample as the options ask
+    return options.connector.build(vision.cells, vision.width, out_width)
+
+
+def _build_vision_tower(options: ModelOptions) -> Tower:
     part = options.vision
+    if part is None:
+        return NoTower()
     if part.pretrained is None:
-        return VisionTower.from_config(part.config)
-    return VisionTower.load(part.pretrained, options.allow_download)
-
-
-def _regroup_cells(cells: Tensor, grids: Tensor) -> Tensor:
-    """Regroups [K, cells, ...] so that each image's cells are in the groups that the released weights expect."""
-    sizes = [(columns, rows) for columns, rows in grids.tolist()]
-    images = torch.split(cells, [columns * rows + 1 for columns, rows in sizes])
-    return torch.cat([regroup_as_reference(image, size) for image, size in zip(images, sizes, strict=True)])
+        return VisionTower.from_config(part.config, part.feature_layer, part.image_size)
+    return VisionTower.load(part.pretrained, options.allow_download, part.feature_layer, part.image_size)
 
 
 def _make_mismatch_error(places: Tensor, tokens: int, batch: Batch, tokens_per_tile: int) -> ShardloomError:
     counts = places.sum(dim=1).tolist()
-    odd = [row for row, count in enumerate(counts) if count % tokens_per_tile] or [
+    odd = [row for row, count in enumerate(counts) if tokens_per_tile and count % tokens_per_tile] or [
         row for row, count in enumerate(counts) if count
     ]
     names = [f"{name.shard} {name.key}" for row in odd for name in batch.samples[row]]

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from schemas.errors import ShardloomError, UsageError, to_one_line
 from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
-from training.model.init_changes import KIND, InitChange, check_kinds, renew_connector
+from training.model.init_changes import KIND, VISION, InitChange, check_kinds, check_towers, renew_connector
 from training.model.lmm import ResamplerLMM
-from training.model.part_configs import dump_config, resolve_part_configs
+from training.model.new_weights import leave_blank
+from training.model.part_configs import dump_config, dump_vision_config, resolve_part_configs
 from training.model.tokens import TextTokenizer, load_tokenizer
-from training.model.weights import INDEX_FILE, fill, list_own_keys, read_tensors
+from training.model.weights import INDEX_FILE, StoredTensor, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
 
 CONFIG_FILE = "config.json"
@@ -32,6 +33,7 @@ MAX_FILE_BYTES = 5_000_000_000  # of a file of weights, as in folders on the hub
 _IRRELEVANT_SETTINGS = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
 """Settings that do not change the meaning of weights; dropouts do not either."""
 _SETTINGS_NAMED_FIRST = ("model_type", "kind")  # settings to name first in an error about differences
+_FEATURE_LAYER = "feature_layer"
 _OLD_CONNECTOR_KEY = "resampler"  # the connector's name when the perceiver was the only kind
 
 
@@ -53,18 +55,25 @@ def build_model(
         return model.to(device)
     kind = _read_model_type(path)
     tokenizer = load_tokenizer(options)
-    model = build_blank_model(options, tokenizer, first)
-    if changes:
-        renew_connector(model)
+    model = _build_changed_model(options, tokenizer, first, changes)
     if kind == MODEL_TYPE:
         with _open_config(path) as config:
             settings = _select_defining_settings(_upgrade_options(config))
         named = options.model_copy(update={"tokenizer": str(path)})
         _check_same_model(model, tokenizer, settings, named, path, changes)
-        fill(model, _read_exported_tensors(path, device == "meta"), str(path), changes)
-    else:
-        load_xgen_mm(model, path, changes)
+    load_exported(model, path, changes)
     return model.to(device)
+
+
+def load_exported(model: ResamplerLMM, folder: Path, changes: Sequence[InitChange] = ()) -> None:
+    """Loads the weights of a folder of `save_pretrained` or of xGen-MM's; a sharded model reads its own rows alone.
+
+    Raises `UsageError` for tensors that do not fit, but for those that `changes` name.
+    """
+    if _read_model_type(folder) == MODEL_TYPE:
+        fill(model, _read_exported_tensors(folder), str(folder), changes)
+    else:
+        load_xgen_mm(model, folder, changes)
 
 
 def build_like(
@@ -75,9 +84,7 @@ def build_like(
     Raises `UsageError` when the options are those of another model, but for those that `changes` name.
     """
     tokenizer = load_tokenizer(options)
-    model = build_blank_model(options, tokenizer, "meta" if device == "meta" else "cpu")
-    if changes:
-        renew_connector(model)
+    model = _build_changed_model(options, tokenizer, "meta" if device == "meta" else "cpu", changes)
     settings = _select_defining_settings(_dump_full_options(source))
     _check_same_model(model, tokenizer, settings, source.options, where, changes)
     state = source.state_dict()
@@ -149,7 +156,7 @@ def read_options(folder: Path) -> ModelOptions:
     with _open_config(folder) as config:
         options = ModelOptions.model_validate(_upgrade_options(config) | {"tokenizer": str(folder)})
     parts = {"vision": options.vision, "language": options.language}
-    if outside := [f"{name}.pretrained" for name, part in parts.items() if part.pretrained is not None]:
+    if outside := [f"{name}.pretrained" for name, part in parts.items() if part and part.pretrained is not None]:
         raise UsageError(
             f"model: {folder / CONFIG_FILE} refers to weights outside the folder ({' and '.join(outside)}), "
             "which no export does; pass another folder"
@@ -165,12 +172,21 @@ def read_prompts(folder: str | Path) -> PromptOptions:
 
 def build_blank_model(options: ModelOptions, tokenizer: TextTokenizer, device: str = "cpu") -> ResamplerLMM:
     """Builds the model from configurations alone, with uninitialised weights, which the caller must load."""
-    from transformers.initialization import no_init_weights
-
-    with no_init_weights():
+    with leave_blank():
         model = ResamplerLMM.build(resolve_part_configs(options), device, tokenizer)
-    model.language.lm.tie_weights()
     model.options = options
+    return model
+
+
+def _build_changed_model(
+    options: ModelOptions, tokenizer: TextTokenizer, device: str, changes: Sequence[InitChange]
+) -> ResamplerLMM:
+    """Builds a model whose weights the caller loads, with new ones or pretrained ones where `changes` ask for them."""
+    if VISION in changes:
+        return ResamplerLMM.build(options, device, tokenizer)
+    model = build_blank_model(options, tokenizer, device)
+    if changes:
+        renew_connector(model)
     return model
 
 
@@ -194,9 +210,9 @@ def _upgrade_options(config: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _read_exported_tensors(folder: Path, shapes_only: bool = False) -> Iterator[tuple[str, Tensor]]:
+def _read_exported_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
     """Yields the tensors of a folder of `save_pretrained` under their current keys."""
-    for key, tensor in read_tensors(folder, shapes_only):
+    for key, tensor in read_tensors(folder):
         part, dot, name = key.partition(".")
         yield f"connector{dot}{name}" if part == _OLD_CONNECTOR_KEY else key, tensor
 
@@ -233,7 +249,9 @@ def _check_same_model(
     only one of the two has are ignored, because another version of transformers may have more.
     """
     here = _select_defining_settings(_dump_full_options(model))
-    check_kinds(settings[KIND], here[KIND], changes, str(folder))
+    check_towers(KIND in settings, KIND in here, changes, str(folder))
+    if KIND in settings:
+        check_kinds(settings[KIND], here[KIND], changes, str(folder))
     unlike = [name for name in here if name in settings and settings[name] != here[name] and name not in changes]
     if differences := [f"{name} is {settings[name]!r} there and {here[name]!r} here" for name in unlike]:
         raise UsageError(f"model: {folder} is another model: {'; '.join(differences[:3])}; make the recipe's the same")
@@ -244,8 +262,14 @@ def _check_same_model(
 
 
 def _select_defining_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of `_dump_full_options` that decide the meaning of weights, by name."""
-    parts = {name: whole[name]["config"] for name in ("language", "vision")} | {"connector": whole["connector"]}
+    """Returns the settings of `_dump_full_options` that decide the meaning of weights, by name.
+
+    A model without a tower has none of a tower or a connector.
+    """
+    parts, tower = {"language": whole["language"]["config"]}, whole["vision"]
+    if tower is not None:
+        parts["vision"] = tower["config"] | {_FEATURE_LAYER: tower.get(_FEATURE_LAYER, -1)}
+        parts["connector"] = whole["connector"]
     return {
         f"{part}.{name}": value
         for part, settings in parts.items()
@@ -257,8 +281,13 @@ def _select_defining_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
 def _dump_full_options(model: ResamplerLMM) -> dict[str, Any]:
     """Returns the options that define the model, with the full configuration of each part in place of its name."""
     options = model.options.model_dump(mode="json", include={"connector", "any_resolution", "head_bias"})
-    parts = {"vision": model.vision.model.config, "language": model.language.lm.config}
-    return {name: {"config": dump_config(config)} for name, config in parts.items()} | options
+    tower, part = model.vision.get_config(), model.options.vision
+    described = None
+    if tower is not None and part is not None:
+        described = part.model_dump(mode="json", include={_FEATURE_LAYER, "image_size"}) | {
+            "config": dump_vision_config(tower)
+        }
+    return {"vision": described, "language": {"config": dump_config(model.language.lm.config)}} | options
 
 
 def _read_model_type(folder: Path) -> str:

@@ -27,7 +27,15 @@ from curation.cpu_limit import run_within
 from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
 from curation.images.jpeg_scans import has_too_many_scans
-from training.model.anyres import AnyResolutionOptions, Grid, Size, compute_layout, compute_valid_cells
+from curation.images.tile_grids import Grid, Size
+from training.model.anyres import (
+    Layout,
+    compute_shown_cells,
+    compute_valid_cells,
+    place_on_grid,
+    place_on_tile,
+)
+from training.model.tiling_options import AnyResolutionOptions
 
 TiledImage = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
 """Tiles [k, 3, S, S], thumbnail first; valid cells [k, cells]; columns and rows, or 0, 0 without any resolution."""
@@ -63,7 +71,8 @@ def decode_image(data: bytes, min_side: int) -> DecodedImage:
 
 def decode_tiles(data: bytes, options: AnyResolutionOptions, tile: int, patch: int) -> TiledImage:
     """Decodes an image file no larger than needed, and cuts it as `cut_into_tiles` does. Raises `Rejected`."""
-    return cut_into_tiles(_decode(data, lambda size: _compute_needed_size(size, options, tile)), options, tile, patch)
+    decoded = _decode(data, lambda size: _compute_needed_size(size, options, tile, patch))
+    return cut_into_tiles(decoded, options, tile, patch)
 
 
 def cut_into_tiles(
@@ -71,28 +80,40 @@ def cut_into_tiles(
 ) -> TiledImage:
     """Cuts an image into tiles of `tile` pixels a side, and marks the cells, of `patch` pixels a side, that show it.
 
-    Without any resolution the whole image is squashed into one tile. With it, that tile is the thumbnail, and the tiles
-    of the canvas follow row by row, with the image centred on black.
+    Without any resolution the whole image becomes one tile, squashed or centred on black. With it, the squashed tile is
+    the thumbnail, and the tiles of the canvas follow row by row, with the image centred on black or over all of them.
     """
     picture = DecodedImage.from_image(image) if isinstance(image, Image.Image) else image
     side = tile // patch
+    if not options.enabled and options.fixed == "pad":
+        placed = place_on_tile(picture.size, tile, patch)
+        return _draw(picture, placed, (tile, tile))[None], compute_shown_cells(placed, tile, patch), placed.grid
     thumbnail = _resize(picture, (tile, tile))
     if not options.enabled:
         return thumbnail[None], np.ones((1, side**2), np.bool_), (0, 0)
-    placed = compute_layout(picture.size, options.grids, tile)
-    (columns, rows), (width, height), (left, top) = placed.grid, placed.resized, placed.offset
-    canvas = np.zeros((3, rows * tile, columns * tile), np.uint8)
-    canvas[:, top : top + height, left : left + width] = _resize(picture, placed.resized)
+    placed = place_on_grid(picture.size, options, tile)
+    columns, rows = placed.grid
+    canvas = _draw(picture, placed, (columns * tile, rows * tile))
     by_tile = canvas.reshape(3, rows, tile, columns, tile).transpose(1, 3, 0, 2, 4)
     tiles = np.concatenate((thumbnail[None], by_tile.reshape(rows * columns, 3, tile, tile)))
+    if options.canvas == "squash":
+        return tiles, np.ones((len(tiles), side**2), np.bool_), placed.grid
     return tiles, compute_valid_cells(picture.size, placed.grid, side), placed.grid
 
 
-def _compute_needed_size(size: Size, options: AnyResolutionOptions, tile: int) -> Size:
+def _draw(picture: DecodedImage, placed: Layout, size: Size) -> NDArray[np.uint8]:
+    """Draws a picture on a black canvas [3, height, width] of this size, at its place."""
+    (width, height), (left, top) = placed.resized, placed.offset
+    canvas = np.zeros((3, size[1], size[0]), np.uint8)
+    canvas[:, top : top + height, left : left + width] = _resize(picture, placed.resized)
+    return canvas
+
+
+def _compute_needed_size(size: Size, options: AnyResolutionOptions, tile: int, patch: int) -> Size:
     """Returns the largest width and height to which `cut_into_tiles` resizes an image of this size."""
     if not options.enabled:
-        return tile, tile
-    width, height = compute_layout(size, options.grids, tile).resized
+        return (tile, tile) if options.fixed == "squash" else place_on_tile(size, tile, patch).resized
+    width, height = place_on_grid(size, options, tile).resized
     return max(tile, width), max(tile, height)
 
 

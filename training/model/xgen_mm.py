@@ -18,7 +18,7 @@ from torch import Tensor
 from schemas.errors import UsageError, to_one_line
 from training.model.init_changes import InitChange
 from training.model.lmm import ResamplerLMM
-from training.model.weights import fill, list_own_keys, read_tensors
+from training.model.weights import StoredTensor, fill, list_own_keys, read_tensors
 
 _PREFIXES = (
     ("vision.model.", "vision_encoder."),
@@ -50,20 +50,20 @@ def load_xgen_mm(model: ResamplerLMM, path: str | Path, changes: Sequence[InitCh
     """
     path = Path(path)
     ours = {map_to_released_key(key): key for key in list_own_keys(model)}
-    bare = model.device.type == "meta"
-    tensors = read_tensors(path, bare) if path.is_dir() else _read_checkpoint(path, _select_tower_tensors(model, ours))
+    tensors: Iterator[tuple[str, Tensor | StoredTensor]]
+    tensors = read_tensors(path) if path.is_dir() else _read_checkpoint(path, _select_tower_tensors(model, ours))
     named = ((_WRAPPERS.sub("", key), tensor) for key, tensor in tensors if not key.endswith(_CONSTANT_BUFFERS))
     fill(model, ((ours.get(key, key), tensor) for key, tensor in named), str(path), changes)
 
 
 def _select_tower_tensors(model: ResamplerLMM, ours: dict[str, str]) -> dict[str, Tensor]:
-    if model.options.vision.pretrained is None:
+    if model.options.vision is None or model.options.vision.pretrained is None:
         return {}
     state = model.state_dict()
     return {theirs: state[key] for theirs, key in ours.items() if theirs.startswith(_TOWER)}
 
 
-def _read_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _read_checkpoint(path: Path, tower: dict[str, Tensor]) -> Iterator[tuple[str, Tensor | StoredTensor]]:
     """Yields the keys and tensors of a file of LAVIS' trainer, with those of `tower` if the file has no tower."""
     try:
         content: Any = torch.load(path, map_location="cpu", mmap=True, weights_only=True)  # runs no code from the file

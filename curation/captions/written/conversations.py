@@ -6,22 +6,21 @@ that learns from these conversations is asked with the same words when it captio
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import pyarrow as pa
 from pydantic import Field
 
-from curation.captions.family import CaptionFamily, Columns, PromptOptions, Renderer
+from curation.captions.family import Columns, PromptOptions, Renderer
+from curation.captions.written.one_caption import OneCaptionOptions, declare_family
 from curation.engines.captions.prompts import PromptTemplate
 from schemas.layouts.llava import HUMAN, IMAGE_MARKER, MODEL, llava_schema
 from schemas.records.caption import Caption
 
 
-class ConversationOptions(PromptOptions):
+class ConversationOptions(OneCaptionOptions, PromptOptions):
     """Holds the options of conversations about images."""
 
-    granularities: list[Annotated[int, Field(ge=0, le=0)]] = Field([0], min_length=1)
-    raw_caption: Literal["without"] = "without"
     caption_name: str = Field("knowledge", description="name of the caption that is the answer")
 
 
@@ -51,12 +50,8 @@ def parse_conversation(turns: Sequence[dict[str, Any]]) -> list[Caption]:
     return [Caption("\n".join(turn["value"] for turn in turns), 0, include_datacomp_raw_cap=False)]
 
 
-FAMILY = CaptionFamily(
+FAMILY = declare_family(
     name="conversations",
-    column="captions",
-    columns=("captions",),
-    granularities=range(1),
-    threshold=None,
     options=ConversationOptions,
     render=_render,
     schema=llava_schema,

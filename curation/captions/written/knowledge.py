@@ -3,23 +3,20 @@
 A second caption of the pass, the dense one that it was made from, stands beside it as `cogvlm_caption`.
 """
 
-from typing import Annotated, Literal
-
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from curation.captions.family import CaptionFamily, Columns, WrittenCaptionOptions
+from curation.captions.family import Columns
 from curation.captions.written.named import take_captions
+from curation.captions.written.one_caption import OneCaptionOptions, declare_family
 from schemas.layouts.kale import kale_schema
 from schemas.records.caption import Caption
 
 
-class KnowledgeOptions(WrittenCaptionOptions):
+class KnowledgeOptions(OneCaptionOptions):
     """Holds the options of captions in the layout of BLIP3-KALE."""
 
-    granularities: list[Annotated[int, Field(ge=0, le=0)]] = Field([0], min_length=1)
-    raw_caption: Literal["without"] = "without"
     caption_name: str = Field("knowledge", description="name of the caption, as the set's recipe calls it")
     dense_name: str | None = Field("dense", description="name of the caption that it was made from, if the set has it")
 
@@ -42,12 +39,8 @@ def parse_caption(text: str) -> list[Caption]:
     return [Caption(text, 0, include_datacomp_raw_cap=False)]
 
 
-FAMILY = CaptionFamily(
+FAMILY = declare_family(
     name="knowledge",
-    column="captions",
-    columns=("captions",),
-    granularities=range(1),
-    threshold=None,
     options=KnowledgeOptions,
     render=_render,
     schema=kale_schema,

@@ -1,7 +1,6 @@
 """Declares the endpoint engine: an OpenAI-compatible server (vLLM, SGLang, llama.cpp, a provider) writes captions."""
 
-import os
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from curation.engines.captions.endpoint_settings import RUN_SETTINGS, EndpointSettings
 from curation.engines.declaration import EngineDeclaration, OtherEngines
@@ -18,9 +17,18 @@ def make_endpoint(settings: EndpointSettings) -> CaptionEngine:
 
 
 def check_settings(settings: EndpointSettings, _: OtherEngines) -> list[str]:
-    """Checks the address and that the key is there. Asks no server. Raises `UsageError`."""
+    """Checks the address and that the key is there. Raises `UsageError`."""
     check_server(settings)
     return []
+
+
+def ask_server(settings: EndpointSettings) -> list[str]:
+    """Asks the server whether it can caption, unless the settings forbid that. Returns notices. Raises `UsageError`."""
+    if not settings.check_server:
+        return []
+    from curation.engines.captions.runtime.server_check import ServerCheck
+
+    return ServerCheck(settings).ask()
 
 
 def check_server(settings: EndpointSettings) -> None:
@@ -30,15 +38,22 @@ def check_server(settings: EndpointSettings) -> None:
     if settings.base_url is None:
         raise UsageError("endpoint: no server: set base_url in run.settings, such as http://localhost:8000/v1")
     url = urlsplit(settings.base_url)
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or not _has_valid_port(url):
         raise UsageError("endpoint: base_url is no address of a server: write it as http://HOST:PORT/v1")
     if url.username or url.password or url.query or url.fragment:
         raise UsageError("endpoint: base_url has more than an address: put a key into the variable of key_variable")
-    if settings.key_variable is not None and not os.environ.get(settings.key_variable):
+    if settings.key_variable is not None and not settings.read_key():
         raise UsageError(
             f"endpoint: the environment variable {settings.key_variable} is not set: export it here, and on a cluster "
             "on each node before `ray start`"
         )
+
+
+def _has_valid_port(url: SplitResult) -> bool:
+    try:
+        return url.port is None or url.port > 0
+    except ValueError:
+        return False
 
 
 ENGINE = EngineDeclaration(
@@ -50,6 +65,8 @@ ENGINE = EngineDeclaration(
     needs_pixels=lambda settings: settings.send_image,
     compute_wait_seconds=EndpointSettings.compute_wait_seconds,
     check=check_settings,
+    ask=ask_server,
+    takes_concurrent_calls=True,
     restricted_settings=RUN_SETTINGS,
     run_settings=RUN_SETTINGS,
 )

@@ -1,11 +1,13 @@
 """Defines the settings of the endpoint engine, which its declaration and its client share."""
 
 import math
+import os
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RUN_SETTINGS = ("base_url", "key_variable", "in_flight", "timeout_seconds", "patience_seconds")
+NO_KEY = "none"  # sent in place of a key, as the client takes no empty one and would send that of OPENAI_API_KEY
+RUN_SETTINGS = ("base_url", "key_variable", "in_flight", "timeout_seconds", "patience_seconds", "check_server")
 """Where and how the server is asked. This cannot alter an answer, so it is in `run.settings` and may differ by run."""
 
 
@@ -39,6 +41,13 @@ class EndpointSettings(BaseModel):
     timeout_seconds: float = Field(default=120.0, gt=0)  # of one try: a long answer of a busy server
     # Of one image over all tries: rate limits are set by the minute, and a server that restarts takes a few.
     patience_seconds: float = Field(default=600.0, ge=0)
+    # Asks the server once before the run, from the machine of the command. False where only the workers reach it, as
+    # where each node has its own.
+    check_server: bool = True
+
+    def read_key(self) -> str:
+        """Returns the key from the environment; empty where the server needs none."""
+        return os.environ.get(self.key_variable, "") if self.key_variable else ""
 
     def compute_wait_seconds(self, images: int) -> float:
         """Returns the most seconds for which a batch of this many images waits for the server."""

@@ -10,8 +10,8 @@ import ray.data
 from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.share import DriverShare, count_readers
+from pipelines.annotate.pools import Pool
 from pipelines.annotate.reader import ShardReader
-from pipelines.annotate.slices import QUEUED_CHUNKS
 from pipelines.annotate.worker import PoolWorker
 from pipelines.cluster.capacity import READ_TASK_CPUS
 from pipelines.cluster.ray_data_internals import (
@@ -58,14 +58,21 @@ def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHan
         graph = graph.map_batches(
             PoolWorker,
             fn_constructor_args=(plan.recipe, pool, *shared, plan.log_level),
-            compute=ray.data.ActorPoolStrategy(
-                min_size=pool.request.min_workers,
-                max_size=pool.request.max_workers,
-                max_tasks_in_flight_per_actor=QUEUED_CHUNKS,
-            ),
+            compute=make_strategy(pool),
             num_cpus=pool.request.cpus,
             num_gpus=pool.request.gpus or None,
             **plan.placements[pool.name],
             **batches,
         )
     return graph
+
+
+def make_strategy(pool: Pool) -> ray.data.ActorPoolStrategy:
+    """Returns the size of a pool, and how many chunks each of its workers works on and holds."""
+    return ray.data.ActorPoolStrategy(
+        min_size=pool.request.min_workers,
+        max_size=pool.request.max_workers,
+        max_tasks_in_flight_per_actor=pool.chunks_held,
+        max_concurrent_calls_per_actor=pool.chunks_at_once,
+        enable_true_multi_threading=pool.chunks_at_once > 1,
+    )

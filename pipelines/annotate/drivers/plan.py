@@ -88,7 +88,7 @@ def make_plan(work: Work) -> tuple[GraphPlan, Preparation]:
 
 def plan_last_chunks(recipe: AnnotateRecipe, pools: list[Pool], drivers: int, shards: list[InputShard]) -> TailPlan:
     """Plans how the last chunks of the run are shared by workers."""
-    workers = max(pool.request.max_workers for pool in pools)
+    workers = max(pool.request.max_workers * pool.chunks_at_once for pool in pools)
     readers = sum(count_readers(share.pools) for share in divide_pools(pools, drivers))
     return plan_tail(shards, recipe.chunk.bytes, workers, readers, [pool.batch_size for pool in pools])
 
@@ -125,8 +125,8 @@ def plan_pools_and_connect(
 def estimate_store_bytes(recipe: AnnotateRecipe, pools: list[Pool]) -> int:
     """Returns the bytes that the object store of a local cluster needs for chunks between pools.
 
-    Each worker holds the chunk that it works on and the next one.
+    Each worker holds the chunks that it works on and as many more; where it holds another, that is a short one.
     """
-    held = 4 + 2 * sum(pool.request.max_workers for pool in pools)
+    held = 4 + 2 * sum(pool.request.max_workers * pool.chunks_at_once for pool in pools)
     pixels = 3 * recipe.chunk.pixels if any(pool.keeps_pixels for pool in pools) else 0
     return max(1 << 30, held * (recipe.chunk.bytes + pixels))

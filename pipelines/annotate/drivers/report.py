@@ -106,6 +106,7 @@ def add_states(states: Iterable[StageState]) -> StageState:
         total.at_work += state.at_work
         total.queued += state.queued
         total.bytes_done += state.bytes_done
+        total.retrying += state.retrying
         total.seconds_since_progress = max(total.seconds_since_progress, state.seconds_since_progress)
         if state.oldest_chunk_seconds >= total.oldest_chunk_seconds:
             total.oldest_chunk_seconds, total.oldest_chunk = state.oldest_chunk_seconds, state.oldest_chunk

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pipelines.annotate.commits import BytesDone
 from pipelines.annotate.drivers.metrics import export_run_metrics
-from pipelines.annotate.graph_watch import describe_start
+from pipelines.annotate.graph_watch import describe_retries, describe_start
 from pipelines.cluster.ledger import Snapshot
 from pipelines.cluster.prometheus import BYTES_LEFT, SHARDS_LEFT, Exporter
 from pipelines.output.totals import RunTimes
@@ -21,12 +21,13 @@ class RunView:
         self._logged_notices: set[str] = set()
 
     def show(self, snapshot: Snapshot, done: BytesDone, note: str) -> None:
-        """Shows the state of the run; `note` is added to the line."""
+        """Shows the state of the run; `note`, and what is being retried, are added to the line."""
         last = list(snapshot.stages)[-1]
         counts, state = snapshot.stages[last], snapshot.states[last]
         if not counts.images and not state.at_work:
             self.progress.restart_clock()
         self.show_bytes(done, state.bytes_done)
+        note = "; ".join(filter(None, (describe_retries(snapshot), note)))
         self.progress.show(counts.images, describe_start(snapshot), note)
         self.update(snapshot)
 

@@ -52,6 +52,9 @@ def test_pixels_are_those_of_the_stored_box() -> None:
     sizes = repeat_sizes({"width": pa.array([5000, 640]), "height": pa.array([3, 480])}, np.asarray([1, 1]))
     printed = {name: print_pixels(boxes, f"{name}_pixels", sizes).to_pylist() for name in ("x1", "y1", "x2", "y2")}
     assert printed == {"x1": ["2", "160"], "y1": ["2", "120"], "x2": ["5000", "480"], "y2": ["0", "360"]}
+    for side in (8191, 8192, 70_000):  # up to the first, numbers are looked up
+        found = print_pixels(items((0, 0, 1, 1, 1)), "x2_pixels", {"width": np.asarray([side], np.int32)})
+        assert found.to_pylist() == [str(side)]
 
 
 def test_pixels_need_the_size_of_the_image() -> None:

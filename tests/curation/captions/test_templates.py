@@ -56,8 +56,10 @@ def test_several_fields_have_texts_of_their_own() -> None:
     made = compile_template(parse("{pixels}: {text} {pixels}"), TABLES, "", ", ")
     assert made.texts == ("pixels", "text")
     offsets = np.asarray([0, 2])
-    texts = {"text": pa.array(["one", "two"]), "pixels": pa.array(["640", "7"])}
-    assert render_template(made, number_rows(offsets), texts, offsets).to_pylist() == ["640: one 640, 7: two 7"]
+    pixels = pa.array(["640", "7"])
+    for printed in (pixels, pixels.dictionary_encode()):
+        texts = {"text": pa.array(["one", "two"]), "pixels": printed}
+        assert render_template(made, number_rows(offsets), texts, offsets).to_pylist() == ["640: one 640, 7: two 7"]
 
 
 def test_rows_are_numbered() -> None:

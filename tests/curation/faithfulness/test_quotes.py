@@ -40,6 +40,9 @@ def test_marks(caption: str, expected: list[str]) -> None:
         ('A painting titled "The Sign".', [False]),
         ('The text on the cover of the novel "Emma"', [False]),
         ('"A sign" of the times', [False]),  # a quotation's own words are no cue
+        ('There is no sign that says "OPEN".', [False]),  # true where nothing does
+        ('"OPEN" is not written anywhere, and the door doesn\'t read "SHUT"', [False, False]),
+        ('It has no roof, and a sign reads "OPEN" and not "SHUT"', [True, False]),
         ("Ein Schild mit der Aufschrift „Eingang“", [True]),
         ("「禁煙」と書かれた看板", [True]),
         ("Вывеска с надписью «Хлеб»", [True]),

@@ -79,3 +79,27 @@ def test_tokens_need_one_tokenizer(tmp_path: Path) -> None:
         build_mixture_plan(options(other, unit="tokens"), ["tokens"])
     with pytest.raises(UsageError, match=r"^unit: the tokens of source b are not counted: "):
         build_mixture_plan(options(uncounted, unit="tokens"), ["tokens"])
+
+
+def test_multimodal_tokens_need_the_same(tmp_path: Path) -> None:
+    """Tokens of one tokenizer, counted for all samples; each of these has one image."""
+    a, same, other = (
+        write_set(tmp_path / name, {"00": counted(3, 0)}, tokenizer)
+        for name, tokenizer in (("a", ONE), ("same", ONE), ("b", OTHER))
+    )
+    uncounted = write_set(tmp_path / "c", {"00": counted(2, None)}, ONE)
+
+    def options(folder: str) -> MixtureOptions:
+        weights = {"a": 1, "b": 1}
+        return MixtureOptions(
+            sources={"a": [a], "b": [folder]}, weights=weights, unit="multimodal_tokens", image_tokens=128
+        )
+
+    planned = build_mixture_plan(options(same), ["multimodal_tokens"])
+    assert list(planned.plan.sources[0].measures["multimodal_tokens"]) == [131, 128]
+    with pytest.raises(
+        UsageError, match=r"^unit: the tokens of sources a and b were counted by different tokenizers: "
+    ):
+        build_mixture_plan(options(other), ["multimodal_tokens"])
+    with pytest.raises(UsageError, match=r"^unit: the tokens of source b are not counted: "):
+        build_mixture_plan(options(uncounted), ["multimodal_tokens"])

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from curation.engines.declaration import EngineDeclaration
 from curation.engines.kinds import BOXES
 from curation.images.decode import RgbImage
 from pipelines.annotate.graph_watch import (
+    describe_retries,
     describe_stalled_stage,
     describe_start,
     explain_stall,
@@ -95,6 +97,15 @@ def test_what_a_run_waits_for_until_its_first_images_are_done() -> None:
     assert describe_start(found) == "waiting for the first batch of boxes"
     found.stages["boxes"].images = 4
     assert describe_start(found) == ""
+
+
+def test_requests_that_are_retried_are_told_with_their_reasons() -> None:
+    assert describe_retries(snapshot((1, 1, 1), NOTHING, AT_WORK, NOTHING)) == ""
+    one = StageState(retrying=Counter({"HTTP 429": 1}))
+    many = StageState(retrying=Counter({"no answer within 120 s": 2, "connection refused": 1200, "a": 1, "b": 1}))
+    assert describe_retries(snapshot((1, 1, 1), one, many, NOTHING)) == (
+        "tags: 1 request retried: HTTP 429; ocr: 1,204 requests retried: connection refused, no answer within 120 s, a"
+    )
 
 
 class HangingBoxes(PixelBoxes):

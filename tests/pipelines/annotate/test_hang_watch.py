@@ -27,13 +27,9 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("pipelines.annotate.hang_watch.time", SimpleNamespace(**times))
     watch = HangWatch(None, 100, DecodeLimits())  # type: ignore[arg-type]
     assert (watch.work_seconds, watch.decode_seconds) == (70, 40)
-    with watch.track_work("a/0", (0, 4)):
-        engine = watch._at_work
-    with watch.track_work("a/0", (3, 4), is_decoding=True):
-        decoding = watch._at_work
-    assert engine is not None
-    assert decoding is not None
-    assert watch._at_work is None
+    with watch.track_work("a/0", (0, 4)) as engine, watch.track_work("a/0", (3, 4), is_decoding=True) as decoding:
+        assert list(watch._at_work.values()) == [engine, decoding]
+    assert not watch._at_work
 
     def state(seconds: float, cpu_seconds: float) -> tuple[str, str]:
         clock[0], cpu[0] = 1000 + seconds, 10 + cpu_seconds
@@ -49,13 +45,16 @@ def test_what_is_bounded_by_which_clock(monkeypatch: pytest.MonkeyPatch) -> None
     assert state(400, 35) == ("slow", "slow")
     assert state(60, 1) == ("", "slow")
     assert state(71, 1) == ("hung", "hung"), "it waits for something"
-    with watch.track_work("a/0", (0, 4), wait_seconds=600):
-        waiting = watch._at_work
-    assert waiting is not None
+    with watch.track_work("a/0", (0, 4), wait_seconds=600) as waiting:
+        pass
     clock[0] = waiting.since + 660
     assert (watch.is_hung(waiting), watch.is_slow(waiting)) == (False, True), "it said how long it may wait"
     clock[0] = waiting.since + 671
     assert watch.is_hung(waiting)
+    with watch.track_work("a/1", (0, 4), wait_seconds=600):
+        pass
+    clock[0] += 660
+    assert not watch.is_hung(waiting), "it may wait behind a batch that has ended only now"
 
 
 def test_the_bounds_are_below_the_patience_of_the_run() -> None:

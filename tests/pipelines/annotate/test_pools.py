@@ -317,6 +317,7 @@ def test_captions_are_pools_that_wait() -> None:
         ("captions.short", 0.1, 2),
     ]
     assert [pool.keeps_pixels for pool in pools] == [True, True, True, False]
+    assert [(pool.chunks_at_once, pool.chunks_held) for pool in pools] == [(1, 3), (1, 3), (2, 4), (2, 4)]
     assert pools[3].captions == ("captions.dense", "captions.short")
     assert [pool.prompt is not None for pool in pools] == [False, False, True, True]
     given = {"input": "x", "engines": {"captions": {"dense": caption()}}}

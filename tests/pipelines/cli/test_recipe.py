@@ -10,10 +10,19 @@ from typer.testing import CliRunner, Result
 from pipelines.cli.app import app
 from pipelines.cli.recipe import MODELS
 from schemas.errors import UsageError
+from schemas.output_set.recipe_layers import merge_layers, read_layers
 from tests.conftest import REPOSITORY
 from training.recipe import load_train_recipe
 
 SHIPPED = sorted(path for path in (REPOSITORY / "recipes").rglob("*.yaml"))
+
+
+OVER_A_BASE = REPOSITORY / "recipes/train/mm1/sft_7b.yaml"
+"""One of many, which `tests/test_paper_recipes.py` loads."""
+
+
+def has_no_base(path: Path) -> bool:
+    return len(read_layers(str(path))) == 1
 
 
 def call(*arguments: str) -> Result:
@@ -27,12 +36,12 @@ def test_a_schema_names_every_option(kind: str) -> None:
     assert {"run"} <= found["properties"].keys()
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*filter(has_no_base, SHIPPED), OVER_A_BASE], ids=lambda path: path.stem)
 def test_every_recipe_that_ships_is_valid_and_shown_whole(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what is shown names paths from here
-    kind = yaml.safe_load(path.read_text())["kind"]
+    kind = merge_layers(read_layers(str(path)))["kind"]
     given = ["input=x/*"] if kind in ("annotate", "download", "render") else []  # which name none
     assert call("check", str(path), *given).stdout == f"{path}: a valid recipe of the kind {kind}\n"
     Path("shown.yaml").write_text(call("show", str(path), *given).stdout)
@@ -47,6 +56,8 @@ def test_every_recipe_that_ships_is_valid_and_shown_whole(
         ("kind: mixture\n", "no recipe is of the kind 'mixture': use one of select, .*, train"),
         ("weights: {}\n", "names no kind: add `kind: KIND`, one of select, .*, train"),
         ("[]", "is not a mapping"),
+        ("base: none.yaml\n", r"^recipe \S+/r\.yaml: base: there is no file \S+/none\.yaml$"),
+        ("kind: mix\nbase: r.yaml\n", r"^recipe \S+/r\.yaml: base: .* is a circle$"),
         ("kind: download\nimage_size: big\n", "image_size: .*, not 'big'"),
     ],
 )
@@ -72,6 +83,26 @@ def test_a_recipe_that_ships_is_copied_with_what_it_names(tmp_path: Path) -> Non
         )
     with pytest.raises(UsageError, match=r"Shardloom ships no recipe '\.\./\.\./etc/passwd': use one of annotate, .*"):
         CliRunner().invoke(app, ["recipe", "copy", "../../etc/passwd"], catch_exceptions=False, standalone_mode=False)
+
+
+def test_a_recipe_is_copied_with_its_bases_in_the_same_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = call("copy", "train/xgen_mm/table7_64_tokens", "--output", "new")
+    assert done.stdout.split() == [
+        f"new/{name}.yaml" for name in ("xgen_mm/table7_64_tokens", "xgen_mm/ablation", "pretrain_4b")
+    ]
+    copied = load_train_recipe("new/xgen_mm/table7_64_tokens.yaml")
+    shipped = load_train_recipe(str(REPOSITORY / "recipes/train/xgen_mm/table7_64_tokens.yaml"))
+    assert copied.model == shipped.model
+    assert copied.data.sources["obelics"] == ["new/sets/obelics"], "of the file that names it"
+    assert call("copy", "train/xgen_mm/table6_siglip", "--output", "new").stdout == "new/xgen_mm/table6_siglip.yaml\n"
+    with pytest.raises(UsageError, match=r"^new/xgen_mm/ablation\.yaml already exists: remove it, or pass another"):
+        CliRunner().invoke(
+            app,
+            ["recipe", "copy", "train/xgen_mm/ablation", "-o", "new"],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
 
 
 def test_recipes_share_the_files_that_they_name(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.cluster import ledger as ledger_module
 from pipelines.cluster.ledger import MAX_HANGS, Ledger, StageCounts, StageState
-from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress
+from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress, Retrying
 from tests.support.clock import Clock
 
 
@@ -256,6 +256,38 @@ def test_a_restarted_worker_has_died(clock: Clock) -> None:
     attempts = ledger.begin("ocr", "a/0", 4, 400, "y")
     assert attempts.deaths == {(0, 4): 2}
     assert ledger.snapshot().stages["ocr"].deaths == 2
+
+
+def test_all_chunks_of_a_worker_die_with_it() -> None:
+    """A worker of captions has two at work. Its death counts once, and each of them is begun alone from then on."""
+    ledger = Ledger(["captions.dense"])
+    for worker in ("x", "y"):
+        ledger.add_worker("captions.dense", worker)
+    for chunk, worker in (("a/0", "x"), ("a/1", "x"), ("a/2", "y")):
+        ledger.begin("captions.dense", chunk, 4, 400, worker)
+    assert not ledger.has_deaths("captions.dense", "a/0")
+    ledger.add_worker("captions.dense", "x", is_restarted=True)
+    found = ledger.snapshot()
+    counts = found.stages["captions.dense"]
+    assert (found.states["captions.dense"].at_work, counts.deaths, counts.workers) == (1, 1, 2)
+    chunks = ("a/0", "a/1", "a/2", "a/3")
+    assert [ledger.has_deaths("captions.dense", chunk) for chunk in chunks] == [True, True, False, False]
+    assert ledger.begin("captions.dense", "a/1", 4, 400, "x").deaths == {(0, 4): 1}
+
+
+def test_requests_that_are_retried(clock: Clock) -> None:
+    """The last report of each worker counts, until it has died."""
+    ledger = Ledger(["captions.dense"])
+
+    def report(worker: str, **requests: int) -> dict[str, int]:
+        ledger.record("captions.dense", worker, clock.now, [Retrying(clock.now, requests)])
+        return dict(ledger.snapshot().states["captions.dense"].retrying)
+
+    assert report("x", refused=2) == {"refused": 2}
+    assert report("y", refused=1, busy=4) == {"refused": 3, "busy": 4}
+    assert report("x") == {"refused": 1, "busy": 4}
+    ledger.add_worker("captions.dense", "y", is_restarted=True)
+    assert not ledger.snapshot().states["captions.dense"].retrying
 
 
 def test_a_worker_whose_first_events_are_lost(clock: Clock) -> None:

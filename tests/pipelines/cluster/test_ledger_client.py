@@ -38,6 +38,14 @@ class Worker:
         self.client.record_progress(chunk, 4, 1.0)
         self.client.finish(chunk)
 
+    def retry(self, *counts: int) -> None:
+        """Reports requests that are being retried, one report after the other."""
+        for count in counts:
+            self.client.record_retries({"refused": count})
+
+    def has_deaths(self, chunk: str) -> bool:
+        return self.client.has_deaths(chunk)
+
     def flush(self) -> None:
         self.client.flush()
 
@@ -68,10 +76,14 @@ def test_lists_and_questions() -> None:
     ray.get(worker.flush.remote())
     found = snapshot()
     assert (found.stages["ocr"].chunks, found.stages["ocr"].images, found.states["ocr"].bytes_done) == (1, 4, 400)
+    ray.get(worker.retry.remote(5, 3))
+    ray.get(worker.flush.remote())
+    assert snapshot().states["ocr"].retrying == {"refused": 3}
     assert ray.get(worker.begin.remote("a/1")) == Attempts((0, 4))
     die_and_wait(1)
     assert not ray.get(worker.begin.remote("a/1")).is_isolating, "the start of the first attempt was never sent"
     die_and_wait(2)
+    assert [ray.get(worker.has_deaths.remote(chunk)) for chunk in ("a/0", "a/1")] == [False, True]
     assert ray.get(worker.begin.remote("a/1")).deaths == {(0, 4): 1}
     ray.get(worker.do.remote("a/1"))
     end = time.monotonic() + 60

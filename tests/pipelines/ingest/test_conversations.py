@@ -10,6 +10,7 @@ import pytest
 
 from curation.sources import SOURCES
 from curation.sources.formats import json_list
+from curation.sources.formats.json_buffer import JsonBuffer
 from pipelines.inputs.source_files import cut_file
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
@@ -91,9 +92,9 @@ def test_units_of_a_json_list_begin_at_their_own_entries(tmp_path: Path, monkeyp
     (tmp_path / "a.json").write_text(json.dumps(content, indent=1, ensure_ascii=False))
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
     read: list[int] = []
-    value = json_list._TextBuffer.read_value
+    value = JsonBuffer.read_value
     monkeypatch.setattr(
-        json_list._TextBuffer, "read_value", lambda *arguments: read.append(arguments[2]) or value(*arguments)
+        JsonBuffer, "read_value", lambda text, what: read.append(int(what.split()[1])) or value(text, what)
     )
     take_in("llava", str(tmp_path / "a.json"), tmp_path / "out", format="parquet", samples_per_shard=2)
     planned, first, units = read[:7], read[7:9], read[9:]
@@ -115,7 +116,7 @@ def test_any_cut_of_a_json_list_holds_all_rows(tmp_path: Path, samples: int) -> 
     ]
     for each in cut:
         with path.open("rb") as file:
-            found = next(json_list.read_entries(file, each.list_offset, each.start))
+            found = next(json_list.read_entries(file, each.item_offset, each.start))
         assert found["id"] == each.start
 
 

@@ -90,7 +90,7 @@ def test_from_images_to_a_captioner(
     for name in ("stage1", "captions", "conversations"):
         run("recipe", "copy", f"kale/{name}")
     (tmp_path / "prompts/captioner.txt").write_bytes((SHIPPED / "kale/prompts/captioner.txt").read_bytes())
-    with running_server() as server:
+    with running_server(models=("Qwen/Qwen2.5-VL-7B-Instruct",)) as server:
         stage1: dict[str, Any] = yaml.safe_load(Path("stage1.yaml").read_text())
         stage1["run"] = {"workers": 1, "settings": {"captions": {"base_url": server.url}}}
         Path("stage1.yaml").write_text(yaml.safe_dump(stage1))

@@ -17,7 +17,7 @@ from curation.engines.kinds import CAPTIONS, CaptionAnswer, CaptionEngine, Capti
 from schemas.errors import UsageError
 from tests.conftest import REPOSITORY
 from tests.training.support import tiny
-from training.captions.engine import ENGINE, check_settings, make_captioner
+from training.captions.engine import ENGINE
 from training.captions.settings import ShardloomSettings
 from training.data.options import DEFAULT_SYSTEM_PROMPT
 from training.inference import answer_prompt
@@ -51,7 +51,7 @@ def copy(model: Path, tmp_path: Path) -> Path:
 
 
 def make(folder: Path, **settings: Any) -> CaptionEngine:
-    return make_captioner(ShardloomSettings(**({"weights": str(folder), "max_new_tokens": NEW} | settings)))
+    return ENGINE.make(ShardloomSettings(**({"weights": str(folder), "max_new_tokens": NEW} | settings)))
 
 
 def ask(prompt: str, seed: int | None = 0, name: str = "a") -> CaptionRequest:
@@ -176,11 +176,12 @@ def test_an_unfit_folder_is_refused_in_one_line(copy: Path, spoil: Callable[[Pat
 
 def test_the_check_before_a_run_loads_nothing(tmp_path: Path, model: Path) -> None:
     others = OtherEngines()
-    assert check_settings(ShardloomSettings(weights=str(model)), others) == []
+    assert ENGINE.check is not None
+    assert ENGINE.check(ShardloomSettings(weights=str(model)), others) == []
     with pytest.raises(UsageError, match=r"^shardloom: no model: pass weights=FOLDER with"):
-        check_settings(ShardloomSettings(), others)
+        ENGINE.check(ShardloomSettings(), others)
     with pytest.raises(UsageError, match=r"^shardloom: no folder .*/none; pass weights=FOLDER with"):
-        check_settings(ShardloomSettings(weights=str(tmp_path / "none")), others)
+        ENGINE.check(ShardloomSettings(weights=str(tmp_path / "none")), others)
 
 
 def test_the_package_registers_the_engine() -> None:

@@ -290,7 +290,9 @@ def test_a_late_cursor_costs_one_window(small: PackPlan) -> None:
     )
     counting = _Counting(made.mixture, made.sources, made.phases, made.counts)
     table = SampleTable(numbers, None)  # type: ignore[arg-type]
-    sources = Sources(["a", "b"], [table, table], [SourceTextOptions()] * 2, np.arange(2))
+    sources = Sources(
+        ["a", "b"], [table, table], [SourceTextOptions()] * 2, [small.sequence_format.tiler] * 2, np.arange(2)
+    )
     markup = replace(small.sequence_format.markup, tokens_per_tile=128)
     form = replace(small.sequence_format, markup=markup, max_tokens=4096, max_tiles=32, window=window)
     packs = PackPlan(counting, sources, form, {})

@@ -26,7 +26,7 @@ from training.data.pieces import Piece
 from training.data.plan import count_sample_tiles
 from training.data.samples import SampleTokenizer
 from training.data.tables import NUMBER_NAMES, SampleTable, TableMaker
-from training.model.anyres import AnyResolutionOptions
+from training.model.tiling_options import AnyResolutionOptions
 
 RECORDS = [
     document(0, ["Hello", "there", (200, 50), "und Tschüß"]),

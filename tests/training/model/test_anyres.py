@@ -9,18 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curation.images.tile_grids import XGEN_GRIDS, Grid, choose_grid
 from training.model.anyres import (
-    XGEN_GRIDS,
-    AnyResolutionOptions,
-    Grid,
     Layout,
-    choose_grid,
     compute_layout,
     compute_valid_cells,
     count_tiles,
     count_tiles_of_images,
     regroup_as_reference,
 )
+from training.model.tiling_options import AnyResolutionOptions
 
 TILE, SIDE, TOKENS_PER_TILE = 384, 27, 128
 ANY = AnyResolutionOptions(enabled=True)

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 from schemas.errors import UsageError
 from tests.training.support import runs, tiny
 from tests.training.support.tiny import pack, picture
-from training.model.config import ModelOptions
+from training.model.config import ModelOptions, VisionOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_like, build_model, load_pretrained, save_pretrained
 from training.model.tokens import load_tokenizer
+from training.model.towers.positions import interpolate_positions
 
 BATCH = pack([[["what ", picture(1), "? a cat"], ["text"]]])
 
@@ -105,3 +106,49 @@ def test_the_recipe(tokenizer: Path) -> None:
         runs.recipe(tokenizer, init_changes=["connector.latents"])
     with pytest.raises(ValidationError, match=r"connector\.latents"):
         runs.recipe(tokenizer, init_from="model", init_changes=["connector.depth"])
+
+
+def test_a_language_model_gets_a_tower(tokenizer: Path, tmp_path: Path) -> None:
+    """As Xmodel-VLM's does after Xmodel-LM: its weights are kept, the tower is the recipe's, the connector new."""
+    alone, seeing = tiny.options(tokenizer, vision=None, seed=3), options_of(tokenizer)
+    folder, source = saved(tmp_path / "alone", alone), load_pretrained(tmp_path / "alone")[0]
+    new = build_model(seeing).state_dict()
+    for model in (
+        build_model(seeing, weights=str(folder), changes=("vision",)),
+        build_like(seeing, source, folder, changes=("vision",)),
+    ):
+        state = model.state_dict()
+        assert all(torch.equal(state[name], tensor) for name, tensor in source.state_dict().items())
+        assert all(torch.equal(state[name], new[name]) for name in state if not name.startswith("language."))
+        assert model.vision.frozen
+        assert model(BATCH).isfinite().all()
+    assert build_model(seeing, "meta", str(folder), ("vision",)).state_dict().keys() == new.keys()
+    with pytest.raises(UsageError, match=r"has no vision tower: set init_changes: \[vision\] to add the recipe's and"):
+        build_model(seeing, weights=str(folder))
+    other = saved(tmp_path / "seeing", seeing)
+    with pytest.raises(UsageError, match=r"^init_changes: vision adds a tower, but .*seeing has one: leave it out$"):
+        build_model(seeing, weights=str(other), changes=("vision",))
+    with pytest.raises(UsageError, match=r"seeing has a vision tower and model\.vision is null: describe the tower th"):
+        build_model(alone, weights=str(other))
+
+
+def test_another_resolution_of_a_c_abstractor(tokenizer: Path, tmp_path: Path) -> None:
+    """As in MM1's fine-tuning: its positions are interpolated like the tower's, whose table is the same."""
+    before = options_of(tokenizer, "c_abstractor")
+    after = before.model_copy(update={"vision": VisionOptions(config=tiny.VISION, image_size=84)})
+    folder = saved(tmp_path / "model", before)
+    source, name = load_pretrained(folder)[0], "connector.positions"
+    model = build_model(after, weights=str(folder), changes=(name,))  # type: ignore[arg-type]
+    check_rest_is_equal(model, source, {name})
+    assert torch.equal(model.state_dict()[name], interpolate_positions(source.state_dict()[name], 6))
+    same = build_model(before, weights=str(folder), changes=(name,))  # type: ignore[arg-type]
+    check_rest_is_equal(same, source, set())
+    with pytest.raises(UsageError, match=r"^model: connector\.positions is \[16, 32\], here \[36, 32\] in .*; pass"):
+        build_model(after, weights=str(folder))
+
+
+def test_another_feature_layer_is_another_model(tokenizer: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", options_of(tokenizer))
+    other = options_of(tokenizer).model_copy(update={"vision": VisionOptions(config=tiny.VISION, feature_layer=-2)})
+    with pytest.raises(UsageError, match=r"is another model: vision\.feature_layer is -1 there and -2 here; make the"):
+        build_model(other, weights=str(folder))

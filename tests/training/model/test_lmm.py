@@ -216,14 +216,12 @@ def test_batches_with_and_without_images_have_gradients_alike(tokenizer: Path) -
 def test_a_batch_of_text_does_not_touch_a_frozen_tower(tokenizer: Path) -> None:
     model = ResamplerLMM.build(tiny.options(tokenizer))
     seen: list[int] = []
-    model.vision.model.encoder.register_forward_hook(lambda *_: seen.append(1))
+    model.vision.layers[0].register_forward_hook(lambda *_: seen.append(1))
     model(pack([[["only text"]]]))
     assert seen == []
     model(pack([[["a ", picture(1)]]]))
     assert seen == [1]
-    model.vision.frozen = False
-    model.vision.requires_grad_(True)
-    model.vision.model.head.requires_grad_(False)
+    model.vision.unfreeze()
     losses(model, pack([[["only text"]]])).sum().backward()
     learning = [p for p in model.parameters() if p.requires_grad]
     assert all(p.grad is not None and p.grad.isfinite().all() for p in learning)

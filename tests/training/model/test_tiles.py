@@ -15,8 +15,9 @@ from curation.images.decode import decode as decode_whole
 from schemas.records.quarantine import Reason, Rejected
 from tests.conftest import jpeg
 from tests.curation.images.support.many_scans import many_scans
-from training.model.anyres import AnyResolutionOptions, compute_valid_cells
+from training.model.anyres import compute_valid_cells
 from training.model.tiles import DECODE_LIMITS, DecodedImage, cut_into_tiles, decode_image, decode_tiles
+from training.model.tiling_options import AnyResolutionOptions
 
 FIXED, ANY = AnyResolutionOptions(), AnyResolutionOptions(enabled=True)
 

@@ -159,8 +159,8 @@ def test_made_alike_from_the_same_seed() -> None:
         ),
         (TINY | {"hidden_size": "x"}, "vision: no tower can be made of vision.config: Strict"),
         (
-            TINY | {"model_type": "clip_vision_model"},
-            "vision: vision.config describes a 'clip_vision_model'; only 'siglip_vision_model' can be made$",
+            TINY | {"model_type": "dinov2"},
+            "vision: vision.config describes a 'dinov2'; only 'siglip_vision_model' and 'clip_vision",
         ),
         (
             TINY | {"model_type": "siglip2_vision_model"},
@@ -195,10 +195,10 @@ def test_weights_that_do_not_fit(siglip: Path, tmp_path: Path) -> None:
 
 
 def test_another_kind_of_model(siglip: Path, tmp_path: Path) -> None:
-    shutil.copytree(siglip, tmp_path / "clip")
-    set_json(tmp_path / "clip/config.json", model_type="clip")
-    with pytest.raises(UsageError, match="holds a model of type 'clip'; pass one of type 'siglip'"):
-        VisionTower.load(str(tmp_path / "clip"), allow_download=False)
+    shutil.copytree(siglip, tmp_path / "other")
+    set_json(tmp_path / "other/config.json", model_type="dinov2")
+    with pytest.raises(UsageError, match=r"holds a model of type 'dinov2'; pass one of type 'siglip' or 'clip'$"):
+        VisionTower.load(str(tmp_path / "other"), allow_download=False)
 
 
 def test_a_tower_of_its_own_name_is_made() -> None:

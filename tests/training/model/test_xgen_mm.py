@@ -10,7 +10,7 @@ from torch import Tensor
 from schemas.errors import UsageError
 from tests.training.model.test_lmm import SO400M
 from tests.training.support import tiny
-from training.model.config import PartOptions
+from training.model.config import VisionOptions
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import build_model
 from training.model.weights import list_own_keys
@@ -145,7 +145,7 @@ def test_a_folder_of_the_hub(model: ResamplerLMM, tmp_path: Path, tower: str) ->
 def test_a_checkpoint_of_the_trainer(model: ResamplerLMM, tmp_path: Path, wrapped: bool) -> None:
     """Without the tower, which is frozen there; the one that was loaded stays."""
     model.vision.model.save_pretrained(tmp_path / "tower")
-    options = model.options.model_copy(update={"vision": PartOptions(pretrained=str(tmp_path / "tower"))})
+    options = model.options.model_copy(update={"vision": VisionOptions(pretrained=str(tmp_path / "tower"))})
     tower = {
         map_to_released_key(key): tensor for key, tensor in model.state_dict().items() if key.startswith("vision.")
     }

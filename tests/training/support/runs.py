@@ -47,11 +47,11 @@ def recipe(tokenizer: Path, **changes: Any) -> TrainRecipe:
     return TrainRecipe.model_validate(values | changes)
 
 
-def batch(seed: int, images: bool = True, length: int = 64) -> Batch:
+def batch(seed: int, images: bool = True, length: int = 64, tiles: int = 1, fixed_sampling: bool = False) -> Batch:
     """One sequence: a sample with a picture, unless there are to be none, and a text; they are of both sources."""
     words = [f"a picture of {seed}", f" and {seed * 7}"]
-    first: tiny.Sample = [picture(seed), *words, END] if images else [*words, END]
-    made = pack([[first, [f"text number {seed % 5} says so", END]]], length)
+    first: tiny.Sample = [picture(seed, tiles), *words, END] if images else [*words, END]
+    made = pack([[first, [f"text number {seed % 5} says so", END]]], length, fixed_sampling=fixed_sampling)
     return replace(made, sources=made.segments.clamp(min=PADDING))
 
 

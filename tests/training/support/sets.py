@@ -100,20 +100,29 @@ def tokenizer(folder: Path) -> tuple[TextTokenizer, ModelOptions]:
     return load_tokenizer(model), model
 
 
-def plan(folder: Path, sources: dict[str, str], any_resolution: bool = False, **options: Any) -> PackPlan:
-    """The plan over these sets, weighted alike, in sequences of 64 unless the options say otherwise."""
-    words, model = tokenizer(folder)
-    model = model.model_copy(
-        update={"any_resolution": model.any_resolution.model_copy(update={"enabled": any_resolution})}
-    )
+def plan(
+    folder: Path,
+    sources: dict[str, str],
+    any_resolution: bool = False,
+    model: dict[str, Any] | None = None,
+    by_source: dict[str, Any] | None = None,
+    tile: int = TILE,
+    **options: Any,
+) -> PackPlan:
+    """The plan over these sets, weighted alike, in sequences of 64 unless the options say otherwise.
+
+    `model` are changes of the tiny model's options, `by_source` the tilings of sources, and `tile` the side of a tile.
+    """
+    words, _ = tokenizer(folder)
+    seeing = tiny.options(folder / "tokenizer", **({"any_resolution": {"enabled": any_resolution}} | (model or {})))
     given = {
         "weights": dict.fromkeys(sources, 1),
         "stop": "all_exhausted",
         "sequence_length": 64,
         "system_prompt": None,
     }
-    asked = {"sources": sources, "cache": str(folder / "cache")} | given | options
-    return build_pack_plan(DataOptions.model_validate(asked), model, words, TILE, PATCH)
+    asked = {"sources": sources, "cache": str(folder / "cache"), "any_resolution": by_source or {}} | given | options
+    return build_pack_plan(DataOptions.model_validate(asked), seeing, words, tile, PATCH)
 
 
 def mixed(folder: Path, words: TextTokenizer | None) -> dict[str, str]:

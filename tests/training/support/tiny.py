@@ -44,6 +44,18 @@ CONNECTORS: dict[str, dict[str, Any]] = {
     "instruction_aware": CONNECTOR | {"kind": "instruction_aware", "max_instruction": 8},
 }
 """Of each kind one that makes as many tokens of a tile as `CONNECTOR`."""
+MODES: dict[str, dict[str, Any]] = {
+    "clip": {"vision": {"config": VISION | {"model_type": "clip_vision_model"}, "feature_layer": -2}},
+    "padded": {"any_resolution": {"fixed": "pad"}},
+    "per_tile": {"any_resolution": {"enabled": True}},
+    "fixed_sampling": {"any_resolution": {"enabled": True, "fixed_sampling": True}},
+    "sub_images": {
+        "vision": {"config": VISION, "image_size": 84},
+        "any_resolution": {"enabled": True, "grids": [[2, 2]], "canvas": "squash"},
+    },
+    "language": {"vision": None},
+}
+"""Of each way in which a model takes images, or none, one; as changes of `options`."""
 PHI3 = {
     "model_type": "phi3",
     "vocab_size": 272,  # more rows than tokens, as Phi-3 itself
@@ -94,7 +106,9 @@ def picture(seed: int, tiles: int = 1) -> Tensor:
     return coarse.repeat_interleave(14, 2).repeat_interleave(14, 3).to(torch.uint8)
 
 
-def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False) -> Batch:
+def pack(
+    rows: list[list[Sample]], length: int | None = None, left: bool = False, fixed_sampling: bool = False
+) -> Batch:
     """Sequences of samples, padded on the right to `length` (or on the left); each text token is to be predicted.
 
     Images of several tiles have the grid 1 x (tiles - 1).
@@ -109,7 +123,7 @@ def pack(rows: list[list[Sample]], length: int | None = None, left: bool = False
             for part in sample:
                 if isinstance(part, Tensor):
                     images.append(part)
-                    ids += [IMAGE] * (len(part) * TOKENS_PER_TILE)
+                    ids += [IMAGE] * ((1 if fixed_sampling else len(part)) * TOKENS_PER_TILE)
                 else:
                     ids += [part] if isinstance(part, int) else list(part.encode())
             row += ids

@@ -1,6 +1,6 @@
 """Defines the options of MM1's attention pooling."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class AttentionPoolOptions(ConnectorOptions):
     """Sets the sizes of MM1's attention pooling by trained queries (arXiv 2403.09611)."""
 
+    takes_any_cells: ClassVar[bool] = True
     kind: Literal["attention_pool"] = "attention_pool"
     queries: PositiveInt = Field(144, description="tokens of a tile; MM1 prefers them to 64")
     heads: PositiveInt = Field(16, description="UNPUBLISHED; those of the paper's towers, ViT-L and ViT-H")

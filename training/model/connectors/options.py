@@ -15,6 +15,8 @@ class ConnectorOptions(Options):
     kind: str
     needs_conversations: ClassVar[bool] = False
     """Whether each sample with an image must be a conversation."""
+    takes_any_cells: ClassVar[bool] = False
+    """Whether it makes as many tokens of any number of cells, in any order: those of several tiles, for example."""
 
     @abstractmethod
     def count_tokens_per_tile(self, cells: int) -> int:

@@ -1,6 +1,6 @@
 """Defines the options of the perceiver resampler, which works at the tower's width."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 class PerceiverOptions(ConnectorOptions):
     """Sets the sizes of the perceiver resampler."""
 
+    takes_any_cells: ClassVar[bool] = True
     kind: Literal["perceiver"] = "perceiver"
     depth: PositiveInt = 6
     heads: PositiveInt = 16

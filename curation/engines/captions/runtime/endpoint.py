@@ -1,33 +1,37 @@
 """Asks an OpenAI-compatible server for captions, by the official client, with a bounded number of requests at a time.
 
 Each request is awaited by its own task, and its answer carries its id: the order in which a server answers does not
-matter. The client's own retries are off, because they are few and know no patience.
+matter. All tasks are in one event loop in a thread of its own, which the calls of `annotate` share: while the last
+answers to one batch are outstanding, the requests of the next ones are sent. The client's own retries are off, because
+they are few and know no patience.
 """
 
 import asyncio
 import logging
-import os
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import httpx2
 import openai
 
-from curation.engines.captions.endpoint_settings import RUN_SETTINGS, EndpointSettings
-from curation.engines.captions.runtime.completions import REFUSAL_REASON, MalformedAnswer, read_completion
+from curation.engines.captions.endpoint_settings import NO_KEY, RUN_SETTINGS, EndpointSettings
+from curation.engines.captions.runtime.completions import read_completion
 from curation.engines.captions.runtime.pictures import encode_image
-from curation.engines.captions.runtime.retries import compute_delay, may_pass
-from curation.engines.kinds import CaptionAnswer, CaptionRequest
+from curation.engines.captions.runtime.request_faults import Fault, is_refusal, read_fault
+from curation.engines.captions.runtime.retried_requests import Report, RetriedRequests
+from curation.engines.captions.runtime.retries import compute_delay
+from curation.engines.kinds import CaptionAnswer, CaptionRequest, EngineUnusable
 from schemas.errors import to_one_line
 from schemas.records.fingerprint import EngineFingerprint
 
-NO_KEY = "none"  # the client takes no empty key; without `key_variable` it must not send the one of OPENAI_API_KEY
 _MAX_DETAIL = 300  # characters of a server's message
+_ENCODED_AHEAD = 4  # requests that wait encoded for a place, so that none is idle while an image is encoded
 
 
 class Endpoint:
-    """Implements `CaptionEngine`."""
+    """Implements `CaptionEngine`. `annotate` may be called from several threads at once."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         """Makes the client, which connects at the first request. Takes the key from the environment."""
@@ -40,9 +44,13 @@ class Endpoint:
         )
         for name in ("openai", "httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)  # they log each request
-        self._key = os.environ.get(settings.key_variable, "") if settings.key_variable else ""
-        self._runner = asyncio.Runner()
+        self._key = settings.read_key()
         self._client = self._make_client()
+        self._retried = RetriedRequests()
+        self._encoded = asyncio.Semaphore(settings.in_flight + _ENCODED_AHEAD)
+        self._in_flight = asyncio.Semaphore(settings.in_flight)
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True, name="endpoint").start()
 
     def _make_client(self) -> openai.AsyncOpenAI:
         # The task has the one bound on time, over connecting, sending and reading.
@@ -52,52 +60,61 @@ class Endpoint:
             api_key=self._key or NO_KEY, base_url=self.settings.base_url, max_retries=0, timeout=None, http_client=http
         )
 
+    def report_retries_to(self, report: Report) -> None:
+        """See `RetryReporter`."""
+        self._retried.report = report
+
     def annotate(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
-        """Returns the answers, in the order of the requests. What the server does not answer has the status `error`."""
-        return self._runner.run(self._ask_all(requests))
+        """Returns the answers, in the order of the requests. What the server does not answer has the status `error`.
+
+        Raises `EngineUnusable` where no request can succeed: without a server, a valid key, or the model.
+        """
+        return asyncio.run_coroutine_threadsafe(self._ask_all(requests), self._loop).result()
 
     async def _ask_all(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
-        answers: dict[int, CaptionAnswer] = {}
-        waiting = iter(enumerate(requests))
-
-        async def work(waiting: Iterator[tuple[int, CaptionRequest]]) -> None:
-            for place, request in waiting:
-                answers[place] = await self._ask(request)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.settings.in_flight, len(requests))):
-                group.create_task(work(waiting))
-        return [answers[place] for place in range(len(requests))]
+        tasks = [asyncio.create_task(self._ask(request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _ask(self, request: CaptionRequest) -> CaptionAnswer:
+        """Encodes the image and asks, as soon as there is a place for the request: the earliest waits first."""
+        async with self._encoded:
+            try:
+                messages = await asyncio.to_thread(self._build_messages, request)
+            except Exception as error:  # noqa: BLE001  one image must not end the requests of its neighbours
+                return self._make_error(request, to_one_line(error, with_type=True))
+            async with self._in_flight:
+                try:
+                    return await self._ask_patiently(request, messages)
+                finally:
+                    self._retried.remove(id(request))
+
+    async def _ask_patiently(self, request: CaptionRequest, messages: list[Any]) -> CaptionAnswer:
         """Asks until there is an answer, or a fault that will not pass, or the patience ends."""
-        loop = asyncio.get_running_loop()
-        deadline, tries = loop.time() + self.settings.patience_seconds, 0
-        messages: list[Any] = []
+        loop, tries = asyncio.get_running_loop(), 0
+        deadline = loop.time() + self.settings.patience_seconds
         while True:
             tries += 1
-            headers: Mapping[str, str] = {}
             try:
                 async with asyncio.timeout(self.settings.timeout_seconds):
-                    messages = messages or await asyncio.to_thread(self._build_messages, request)
                     return read_completion(request.id, await self._send(messages))
-            except openai.APIStatusError as error:
-                if error.status_code == 400 and error.code == REFUSAL_REASON:
-                    return CaptionAnswer(request.id, "", "refused", REFUSAL_REASON)
-                message = error.message.removeprefix(f"Error code: {error.status_code} - ")
-                fault, headers = f"HTTP {error.status_code}: {message}", error.response.headers
-                is_final = not may_pass(error.status_code)
-            except TimeoutError:
-                fault, is_final = f"no answer within {self.settings.timeout_seconds:g} s", False
-            except (openai.APIConnectionError, httpx2.HTTPError) as error:
-                fault, is_final = f"connection lost: {to_one_line(error.__cause__ or error, with_type=True)}", False
-            except MalformedAnswer as error:
-                fault, is_final = str(error), False
             except Exception as error:  # noqa: BLE001  one request must not end those of its neighbours
-                fault, is_final = to_one_line(error, with_type=True), True
-            delay = compute_delay(tries, headers)
-            if is_final or loop.time() + delay > deadline:
-                return self._make_error(request, fault if is_final else f"given up, {fault}")
+                if is_refusal(error):
+                    return CaptionAnswer(request.id, "", "refused", "content_filter")
+                fault = read_fault(error, self.settings.timeout_seconds)
+            if fault.concerns_all:
+                raise self._make_unusable(fault)
+            if fault.is_final:
+                return self._make_error(request, fault.detail)
+            delay = compute_delay(tries, fault.headers)
+            if loop.time() + delay > deadline:
+                if fault.is_unreachable:
+                    raise self._make_unusable(fault)
+                return self._make_error(request, f"given up, {fault.detail}")
+            self._retried.add(id(request), fault.reason)
             await asyncio.sleep(delay)
 
     async def _send(self, messages: list[Any]) -> bytes:
@@ -118,7 +135,17 @@ class Endpoint:
             content.insert(0, {"type": "image_url", "image_url": {"url": url}})
         return [{"role": "user", "content": content}]
 
+    def _make_unusable(self, fault: Fault) -> EngineUnusable:
+        found = f"was not reached for {self.settings.patience_seconds:g} s" if fault.is_unreachable else "refuses"
+        detail = self._make_detail(fault.detail)
+        return EngineUnusable(
+            f"endpoint: {self.settings.base_url} {found} ({detail}): see the server, base_url and the key in "
+            "run.settings, and the model; finished work is kept, and the same command resumes the run"
+        )
+
     def _make_error(self, request: CaptionRequest, fault: str) -> CaptionAnswer:
-        """Returns the answer for a fault. A server may repeat the key in its message."""
-        detail = fault.replace(self._key, "***") if self._key else fault
-        return CaptionAnswer(request.id, "", "error", detail=to_one_line(ValueError(detail), _MAX_DETAIL))
+        return CaptionAnswer(request.id, "", "error", detail=self._make_detail(fault))
+
+    def _make_detail(self, fault: str) -> str:
+        """Returns a fault in one line, without the key: a server may repeat that in its message."""
+        return to_one_line(ValueError(fault.replace(self._key, "***") if self._key else fault), _MAX_DETAIL)

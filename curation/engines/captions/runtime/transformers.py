@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from curation.engines.batch_fitter import PassSize
+from curation.engines.captions.local_model import answer_in_passes, make_answer
 from curation.engines.captions.runtime.chats import ChatFormatter
 from curation.engines.captions.transformers_settings import TransformersSettings
 from curation.engines.captions.transformers_weights import TRANSFORMERS, hash_configuration
@@ -54,10 +55,7 @@ class TransformersCaptioner:
 
     def annotate(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
         """Returns the captions, in the order of the requests. A prompt that is too long has the status `error`."""
-        answers: list[CaptionAnswer] = []
-        while len(answers) < len(requests):
-            answers += self._answer_pass(requests[len(answers) : len(answers) + self.pass_size.size])
-        return answers
+        return answer_in_passes(self._answer_pass, requests, self.pass_size)
 
     def _answer_pass(self, requests: Sequence[CaptionRequest]) -> list[CaptionAnswer]:
         try:
@@ -112,12 +110,8 @@ class TransformersCaptioner:
     def _build_answer(self, request: CaptionRequest, prompt_tokens: int, tokens: list[int]) -> CaptionAnswer:
         end = next((place for place, token in enumerate(tokens) if token in self._ends), None)
         said = tokens if end is None else tokens[: end + 1]
-        text = self._chats.decode(said).strip()
-        reason, counts = "length" if end is None else "stop", (prompt_tokens, len(said))
-        if not text:
-            detail = "the model's answer has no text"
-            return CaptionAnswer(request.id, "", "error", reason, *counts, detail=detail)
-        return CaptionAnswer(request.id, text, "truncated" if end is None else "ok", reason, *counts)
+        text, is_complete = self._chats.decode(said), end is not None
+        return make_answer(request, text, is_complete=is_complete, prompt_tokens=prompt_tokens, tokens=len(said))
 
 
 def _find_architecture(folder: Path, settings: TransformersSettings) -> Any:

@@ -2,7 +2,10 @@
 
 import base64
 import io
+import threading
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from curation.engines.captions.runtime.endpoint import Endpoint
 from curation.engines.captions.runtime.pictures import encode_image
 from curation.engines.captions.runtime.retries import compute_delay, read_retry_after
 from curation.engines.declaration import OtherEngines
-from curation.engines.kinds import CaptionAnswer, CaptionRequest
+from curation.engines.kinds import CaptionAnswer, CaptionRequest, EngineUnusable
 from curation.images.decode import RgbImage
 from schemas.errors import UsageError
 from tests.support.caption_server import (
@@ -107,7 +110,7 @@ def test_what_may_pass_is_asked_again(outcome: str, tries: int) -> None:
     [
         ("rate", "HTTP 429: too many"),
         ("down", "HTTP 503: loading"),
-        ("reset", "connection lost: "),
+        ("reset", "connection "),
         ("cut", "connection lost: RemoteProtocolError: peer closed connection without sending complete message body"),
         ("garbled", "a malformed answer (choices.0.message.content: Input should be a valid string)"),
         ("slow", "no answer within 0.2 s"),
@@ -121,19 +124,63 @@ def test_the_patience_ends(outcome: str, fault: str) -> None:
     assert answer.detail.startswith(f"given up, {fault}")
 
 
+REST = (
+    ": see the server, base_url and the key in run.settings, and the model; finished work is kept, and the same "
+    "command resumes the run"
+)
+
+
 def test_no_server() -> None:
+    """No image is at fault."""
     with running_server() as server:
         pass
-    [answer] = ask(make(server, patience_seconds=0), 0)
-    assert answer.detail == "given up, connection lost: ConnectError: All connection attempts failed"
+    with pytest.raises(EngineUnusable) as error:
+        ask(make(server, patience_seconds=0), 0, 1)
+    assert str(error.value) == f"endpoint: {server.url} was not reached for 0 s (connection refused){REST}"
 
 
 def test_redirects_are_not_followed() -> None:
     with running_server() as server:
-        [answer] = ask(make(server, base_url=server.url.replace("/v1", "/moved")), 0)
-    assert answer.status == "error"
-    assert answer.detail.startswith("HTTP 307: ")
+        moved = server.url.replace("/v1", "/moved")
+        with pytest.raises(EngineUnusable, match=rf"^endpoint: {moved} refuses \(HTTP 307: "):
+            ask(make(server, base_url=moved), 0)
     assert len(server.headers) == 1
+
+
+def test_a_key_that_is_no_longer_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would fail on every image, and is not shown."""
+    monkeypatch.setenv("CAPTION_KEY", KEY)
+    with running_server(key="another") as server, pytest.raises(EngineUnusable) as error:
+        ask(make(server, key_variable="CAPTION_KEY"), 0, 1)
+    assert str(error.value).startswith(f"endpoint: {server.url} refuses (HTTP 401: ")
+    assert "wrong key Bearer ***" in str(error.value)
+
+
+@pytest.mark.usefixtures("_short_delays")
+def test_requests_that_are_retried_are_reported() -> None:
+    reports: list[Mapping[str, int]] = []
+    with running_server(choose=lambda _: "down") as server:
+        engine = make(server, in_flight=2)
+        engine.report_retries_to(reports.append)
+        assert [answer.status for answer in ask(engine, 0, 1)] == ["ok", "ok"]
+    assert [dict(report) for report in reports[:2]] == [{"HTTP 503": 1}, {"HTTP 503": 2}]
+    assert reports[-1] == {}
+
+
+def test_batches_share_the_places_for_requests() -> None:
+    """While the last answer to one is outstanding, others are answered, and the bound is one for all."""
+    held, last = threading.Event(), hash_of(picture(3))
+    with running_server(holds=lambda _, pixels: pixels == last and not held.is_set()) as server:
+        engine = make(server, in_flight=4)
+        with ThreadPoolExecutor(3) as calls:
+            first = calls.submit(ask, engine, 0, 1, 2, 3)
+            others = [calls.submit(ask, engine, *range(start, start + 8)) for start in (10, 20)]
+            found = [answer.id for other in others for answer in other.result(timeout=60)]
+            assert not first.done()
+            held.set()
+            assert [answer.id for answer in first.result(timeout=60)] == [f"key {seed}" for seed in range(4)]
+    assert found == [f"key {seed}" for seed in (*range(10, 18), *range(20, 28))]
+    assert server.most_in_flight == 4
 
 
 def test_only_the_named_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config
 
-from curation.engines.captions.transformers import ENGINE, check_settings, make_captioner
+from curation.engines.captions.transformers import ENGINE
 from curation.engines.captions.transformers_settings import TransformersSettings
 from curation.engines.declaration import OtherEngines
 from curation.engines.kinds import CaptionAnswer, CaptionEngine, CaptionRequest
@@ -54,7 +54,7 @@ def copy(llava: Path, tmp_path: Path) -> Path:
 
 
 def make(folder: Path, **settings: Any) -> CaptionEngine:
-    return make_captioner(TransformersSettings(**({"weights": str(folder), "max_new_tokens": NEW} | settings)))
+    return ENGINE.make(TransformersSettings(**({"weights": str(folder), "max_new_tokens": NEW} | settings)))
 
 
 def ask(prompt: str, seed: int | None = 0, name: str = "a") -> CaptionRequest:
@@ -238,9 +238,9 @@ def test_code_in_a_folder_is_not_run(copy: Path) -> None:
 def test_the_check_before_a_run_loads_nothing(tmp_path: Path) -> None:
     others = OtherEngines()
     with pytest.raises(UsageError, match=r"^transformers: Shardloom ships no weights; pass weights=FOLDER with"):
-        check_settings(TransformersSettings(), others)
+        ENGINE.check(TransformersSettings(), others)
     with pytest.raises(UsageError, match=r"or allow_download=true to fetch it from the hub$"):
-        check_settings(TransformersSettings(weights="some/model"), others)
-    assert check_settings(TransformersSettings(weights="some/model", allow_download=True), others) == []
+        ENGINE.check(TransformersSettings(weights="some/model"), others)
+    assert ENGINE.check(TransformersSettings(weights="some/model", allow_download=True), others) == []
     with pytest.raises(UsageError, match=r"lacks config\.json and tokenizer_config\.json and preprocessor_config"):
-        check_settings(TransformersSettings(weights=str(tmp_path)), others)
+        ENGINE.check(TransformersSettings(weights=str(tmp_path)), others)

@@ -18,6 +18,7 @@ from pipelines.engines.loader import check_engines
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import UsageError
 from schemas.records.tag import Tag
+from tests.curation.engines.support.pictures import make_pictures
 from tests.curation.engines.support.published_ram import make_tensors, save_checkpoint, tiny
 
 NAMES = ("dog", "t shirt", "t-shirt", "tree", "cat")
@@ -47,12 +48,8 @@ def settings(folder: Path, **others: Any) -> RamTagSettings:
 
 
 def pictures() -> list[NDArray[np.uint8]]:
-    """Of many shapes, read-only as `decode` gives them; one is three pixels high, one a single pixel."""
-    shapes = [(48, 64), (3, 90), (1, 1), (224, 224), (300, 40)]
-    made = [np.random.default_rng(n).integers(0, 256, (*shape, 3), np.uint8) for n, shape in enumerate(shapes)]
-    for picture in made:
-        picture.flags.writeable = False
-    return made
+    """Of many shapes; one is three pixels high, one a single pixel."""
+    return make_pictures([(48, 64), (3, 90), (1, 1), (224, 224), (300, 40)])
 
 
 def test_batched_as_one_by_one(folder: Path, engine: RamTags, scores: NDArray[np.float32]) -> None:

@@ -20,6 +20,7 @@ from curation.engines.tags.siglip import SiglipTags
 from curation.engines.tags.siglip_settings import SiglipTagSettings
 from schemas.errors import UsageError
 from schemas.records.tag import Tag
+from tests.curation.engines.support.pictures import make_pictures
 from tests.curation.engines.support.tiny_siglip import NAMES, PROMPTS, WORDS, save_tiny_siglip, set_json
 
 
@@ -47,12 +48,8 @@ def settings(weights: Path, vocabulary: Path, **others: Any) -> SiglipTagSetting
 
 
 def pictures() -> list[NDArray[np.uint8]]:
-    """Of many shapes, read-only as `decode` gives them; one is three pixels high, one a single pixel."""
-    shapes = [(48, 64), (64, 48), (3, 90), (1, 1), (32, 32), (200, 10), (48, 64)]
-    made = [np.random.default_rng(n).integers(0, 256, (*shape, 3), np.uint8) for n, shape in enumerate(shapes)]
-    for picture in made:
-        picture.flags.writeable = False
-    return made
+    """Of many shapes; one is three pixels high, one a single pixel."""
+    return make_pictures([(48, 64), (64, 48), (3, 90), (1, 1), (32, 32), (200, 10), (48, 64)])
 
 
 def transformers_scores(folder: Path, images: list[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -1,11 +1,16 @@
-"""Ten kills of a run whose captions a server writes: no committed one is asked again, and the key stays hidden."""
+"""Ten kills of a run whose captions a server writes, or of its workers: no committed one is asked again.
 
+The key stays hidden.
+"""
+
+import contextlib
 import random
 import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import Popen
 
 import psutil
 import pyarrow.parquet as pq
@@ -14,7 +19,10 @@ import pytest
 from curation.engines.captions.endpoint_settings import EndpointSettings
 from curation.engines.captions.runtime.pictures import encode_image
 from curation.images.decode import DecodeLimits, decode
+from pipelines.annotate.pools import CHUNKS_AT_ONCE
+from pipelines.output.totals import read_times
 from pipelines.verify.run import verify
+from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.support.drivers import Driver, cluster_of, wait_until
 from tests.pipelines.support.sets import rows
@@ -52,6 +60,16 @@ def find_workers() -> list[psutil.Process]:
     return found
 
 
+def find_asking(server: CaptionServer) -> list[psutil.Process]:
+    """The workers that are connected to the server: those of captions, once they ask."""
+    port, found = int(server.url.split(":")[2].partition("/")[0]), []
+    for process in find_workers():
+        with contextlib.suppress(psutil.Error):
+            if any(one.raddr and one.raddr.port == port for one in process.net_connections()):
+                found.append(process)
+    return sorted(found, key=lambda process: process.pid)
+
+
 class CaptionRun:
     """A run that is killed and started again, on a cluster that stays."""
 
@@ -72,7 +90,7 @@ class CaptionRun:
             "key_variable": "CAPTION_KEY",
             "in_flight": IN_FLIGHT,
             "timeout_seconds": 2.0,
-            "patience_seconds": 60.0,
+            "patience_seconds": 600.0,  # in which a killed worker starts again, while the other waits
         }
         self.driver = Driver(
             folder,
@@ -98,6 +116,19 @@ class CaptionRun:
         printed = process.communicate()
         wait_until(lambda: not find_workers())
         assert KEY not in "".join(printed)
+
+    def kill_worker(self, process: "Popen[str]", answers: int, points: random.Random) -> None:
+        """Kills one of the workers that wait for the server, once that has given so many answers. The run goes on."""
+        workers: list[psutil.Process] = []
+
+        def are_waiting() -> bool:
+            workers[:] = find_asking(self.server)
+            return len(self.server.answered) >= answers and len(workers) == WORKERS
+
+        wait_until(lambda: process.poll() is not None or are_waiting())
+        assert process.poll() is None, process.communicate()
+        self.check_key_is_hidden()
+        points.choice(workers).kill()
 
     def find_committed(self) -> set[str]:
         """The keys of the images in committed shards, and in whole parts."""
@@ -140,8 +171,47 @@ def test_ten_kills(tmp_path: Path, ray_folder: Path) -> None:
             assert asked.isdisjoint({run.hashes[key] for key in committed}), "it was committed"
         run.check_key_is_hidden()
         assert server.most_in_flight <= WORKERS * IN_FLIGHT
-        assert len(server.answered) <= IMAGES + KILLS * WORKERS * CHUNK
+        assert len(server.answered) <= IMAGES + KILLS * WORKERS * CHUNKS_AT_ONCE * CHUNK
         check_captions(run)
+
+
+@pytest.mark.slow
+def test_ten_kills_of_workers(tmp_path: Path, ray_folder: Path) -> None:
+    """The command lives on: others do what the killed one had at work, and nothing that is committed is asked again."""
+    points = random.Random(18)
+    allowed = [0]  # answers, of which the next kill is the last
+    with (
+        running_server(
+            choose=meet_faults, key=KEY, holds=lambda server, _: len(server.answered) >= allowed[0]
+        ) as server,
+        cluster_of(cpus=4, CAPTION_KEY=KEY, RAY_TMPDIR=str(ray_folder)) as address,
+    ):
+        run = CaptionRun(tmp_path, server, ray_folder, address)
+        process = run.driver.start()
+        seen: list[tuple[set[str], int]] = []
+        for _ in range(KILLS):
+            allowed[0] = len(server.answered) + points.randint(3, 30)
+            run.kill_worker(process, allowed[0], points)
+            seen.append((run.find_committed(), len(server.asked)))
+        allowed[0] = 10 * IMAGES
+        printed = process.communicate()
+        assert process.returncode == 0, printed
+        assert KEY not in "".join(printed)
+        for committed, before in seen:
+            asked = {pixels for pixels, _ in server.asked[before:]}
+            assert asked.isdisjoint({run.hashes[key] for key in committed}), "it was committed"
+        assert seen[-1][0], "no kill came after a commit"
+        run.check_key_is_hidden()
+        assert server.most_in_flight <= WORKERS * IN_FLIGHT
+        assert len(server.answered) + count_final(run) > IMAGES
+        assert len(server.answered) <= IMAGES + KILLS * CHUNKS_AT_ONCE * CHUNK
+        assert read_times(Folder(str(run.driver.output))).stages["captions.dense"]["deaths"] == KILLS
+        check_captions(run)
+
+
+def count_final(run: CaptionRun) -> int:
+    """The images that are answered by no caption: a filter or a fault."""
+    return sum(meet_faults(pixels) in ("filtered", "bad") for pixels in run.hashes.values())
 
 
 def check_captions(run: CaptionRun) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from curation.engines.captions.transformers import make_captioner
+from curation.engines.captions.transformers import ENGINE as TRANSFORMERS
 from curation.engines.captions.transformers_settings import TransformersSettings
 from curation.engines.kinds import CaptionAnswer, CaptionRequest
 from curation.engines.registry import ENGINES
@@ -19,7 +19,7 @@ from tests.conftest import jpeg
 from tests.pipelines.support.caption_models import SHARDLOOM, make_captions
 from tests.pipelines.support.drivers import Driver, hashes
 from tests.pipelines.support.sets import rows
-from training.captions.engine import make_captioner as make_own
+from training.captions.engine import ENGINE as OWN
 from training.captions.settings import ShardloomSettings
 
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
@@ -48,9 +48,10 @@ def ask_alone(captions: dict[str, Any], alt_text: str, image: bytes) -> list[Cap
     pixels = decode(image, DecodeLimits())
     alone = {"images_per_pass": 1}
     dense, own, both = (one["settings"] | alone for one in captions.values())
-    [first] = make_captioner(TransformersSettings(**dense)).annotate([CaptionRequest("0", alt_text, pixels)])
-    [second] = make_own(ShardloomSettings(**own)).annotate([CaptionRequest("0", f"The page says: {alt_text}", pixels)])
-    [third] = make_captioner(TransformersSettings(**both)).annotate(
+    [first] = TRANSFORMERS.make(TransformersSettings(**dense)).annotate([CaptionRequest("0", alt_text, pixels)])
+    asked = CaptionRequest("0", f"The page says: {alt_text}", pixels)
+    [second] = OWN.make(ShardloomSettings(**own)).annotate([asked])
+    [third] = TRANSFORMERS.make(TransformersSettings(**both)).annotate(
         [CaptionRequest("0", f"{first.text} / {second.text}", None)]
     )
     return [first, second, third]

@@ -78,10 +78,17 @@ def empty(name: str, status: str, **more: Any) -> dict[str, Any]:
 
 
 def test_two_captions_beside_ocr(images: str, tmp_path: Path) -> None:
-    """An image whose caption fails keeps the rest."""
+    """An image whose caption fails keeps the rest, and the worker asks for a chunk while it waits for another."""
     outcomes = {hash_as_sent(1): "bad", hash_as_sent(4): "refused"}
-    with running_server(choose=lambda pixels: outcomes.get(pixels, "ok")) as server:
-        annotate(make_recipe(tmp_path, images, server), str(tmp_path / "out"))
+    held, other = hash_as_sent(0), hash_as_sent(5)  # of two chunks
+
+    def holds(server: CaptionServer, pixels: str) -> bool:
+        return pixels == held and all(answered != other for answered, _ in server.answered)
+
+    with running_server(choose=lambda pixels: outcomes.get(pixels, "ok"), holds=holds) as server:
+        recipe = make_recipe(tmp_path, images, server)
+        annotate(recipe, str(tmp_path / "out"))
+    assert annotate(recipe, str(tmp_path / "out")).is_unchanged, "a finished run asks no server"
     found = rows(tmp_path / "out")
     assert [*found[0]][-3:] == ["ocr", "captions", "failures"]
     expected = [[expect_caption(row, name, seed) for name in ("dense", "knowledge")] for seed, row in enumerate(found)]
@@ -125,6 +132,14 @@ def check_set(output: Path, server: CaptionServer) -> None:
     assert stored["engines"]["captions"]["dense"]["prompt_sha256"] == hashlib.sha256(DENSE.encode()).hexdigest()
 
 
+def test_a_server_that_is_not_there_is_found_before_any_work(images: str, tmp_path: Path) -> None:
+    with running_server() as server:
+        recipe = make_recipe(tmp_path, images, server)
+    with pytest.raises(UsageError, match=rf"^endpoint: no server answers at {server.url} \(connection refused\): "):
+        annotate(recipe, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_a_caption_with_another_prompt_is_redone_alone(images: str, server: CaptionServer, tmp_path: Path) -> None:
     recipe = make_recipe(tmp_path, images, server)
@@ -144,6 +159,38 @@ def test_a_caption_with_another_prompt_is_redone_alone(images: str, server: Capt
         write_caption("text", f"Other: {row['captions'][0]['text']}") for row in found
     ]
     assert read_times(Folder(str(tmp_path / "more"))).tokens == IMAGES * COST
+
+
+@pytest.mark.slow
+def test_a_worker_is_replaced_when_all_its_chunks_are_done(images: str, server: CaptionServer, tmp_path: Path) -> None:
+    """No image is asked for twice, although another chunk is at work when one finds that it is the process's last."""
+    recipe = make_recipe(tmp_path, images, server, recycle_images=1)
+    recipe = recipe.model_copy(update={"chunk": recipe.chunk.model_copy(update={"samples": 1})})
+    annotate(recipe, str(tmp_path / "out"))
+    stages = read_times(Folder(str(tmp_path / "out"))).stages
+    assert stages["captions.dense"]["recycled"] >= 2
+    assert stages["captions.dense"]["deaths"] == stages["captions.knowledge"]["deaths"] == 0
+    assert len(server.asked) == 2 * IMAGES
+
+
+@pytest.mark.slow
+def test_a_server_whose_key_is_withdrawn_ends_the_run(images: str, tmp_path: Path) -> None:
+    """It does not fail on images: the same command captions them with another key."""
+    refused = [True]
+
+    def choose(_: str) -> str:
+        return "unauthorized" if refused[0] else "ok"
+
+    with running_server(choose=choose) as server:
+        recipe = make_recipe(tmp_path, images, server)
+        with pytest.raises(ShardloomError, match=rf"^endpoint: {server.url} refuses \(HTTP 401: "):
+            annotate(recipe, str(tmp_path / "out"))
+        refused[0] = False
+        assert annotate(recipe, str(tmp_path / "out")).rows_out == IMAGES
+    found = rows(tmp_path / "out")
+    assert [row["captions"][0] for row in found] == [
+        expect_caption(row, "dense", seed) for seed, row in enumerate(found)
+    ]
 
 
 @pytest.mark.slow

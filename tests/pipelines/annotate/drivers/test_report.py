@@ -1,5 +1,6 @@
 """What the drivers of a run have done together, also where one of them has died."""
 
+from collections import Counter
 from dataclasses import asdict, replace
 
 from pipelines.annotate.commits import BytesDone
@@ -19,12 +20,12 @@ def test_drivers_are_added_up() -> None:
     assert (book.sum_bytes(), book.sum_times().rows, book.get_latest(0)) == (BytesDone(), {}, None)
     one = StageCounts(2, 30, 3, deaths=1, busy_seconds=4.0, offered_seconds=6.0, working_seconds=9.0)
     other = StageCounts(1, 20, 2, busy_seconds=2.0, offered_seconds=3.0, working_seconds=7.0)
-    one_state = StageState(2, 1, 3.0, 8.0, "shard-chunk a/1, samples 0 to 3", bytes_done=310)
-    other_state = StageState(1, 0, 5.0, 6.0, "shard-chunk b/1, samples 0 to 3", bytes_done=200)
+    one_state = StageState(2, 1, 3.0, 8.0, "shard-chunk a/1, samples 0 to 3", bytes_done=310, retrying=Counter(a=2))
+    other_state = StageState(1, 0, 5.0, 6.0, "shard-chunk b/1, samples 0 to 3", bytes_done=200, retrying=Counter(a=1))
     assert not book.add(0, report("a", one, one_state, 4.0, skipped=10, written=300))
     assert not book.add(1, report("b", other, other_state, 2.0, skipped=5, written=200))
     counts = StageCounts(3, 50, 5, deaths=1, busy_seconds=6.0, offered_seconds=9.0, working_seconds=9.0)
-    state = StageState(3, 1, 5.0, 8.0, "shard-chunk a/1, samples 0 to 3", bytes_done=510)
+    state = StageState(3, 1, 5.0, 8.0, "shard-chunk a/1, samples 0 to 3", bytes_done=510, retrying=Counter(a=3))
     assert book.sum_snapshots() == Snapshot({"ocr": counts}, {"ocr": state}, 2.0)
     assert book.sum_bytes() == BytesDone(15, 500)
     assert book.sum_times() == RunTimes(rows={"annotated": 50}, shards=5, stages={"ocr": asdict(counts)})

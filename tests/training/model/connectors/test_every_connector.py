@@ -222,6 +222,24 @@ def test_activations_are_those_that_autograd_keeps(kind: str) -> None:
     assert 0.66 < ratio < 1.5, ratio
 
 
+KEPT = {
+    "c_abstractor": (144 * (32 + 9 * 64) + 2 * 144 * 640 + 3 * 36 * 640, 144 * 640, 4608 + 2 * 144 * 64 + 3 * 36 * 64,
+                     36 * (64 + 2 * 48)),
+    "ldp": (144 * 6 * 48 + 36 * 6 * 48, 144 * 6 * 48, 2 * 144 * 48, 144 * (32 + 2 * 48)),
+}  # fmt: skip
+"""Numbers that all blocks keep, that the largest keeps, the inputs of the blocks, and what is outside of them."""
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_activations_of_blocks(kind: str) -> None:
+    """Of 144 cells of width 32, to 48; a C-Abstractor's blocks count their inputs as kept, an LDP's do not."""
+    blocks, largest, inputs, outside = KEPT[kind]
+    connector = CONNECTORS[kind](**MEDIUM.get(kind, {})).build(144, 32, 48)
+    whole = blocks + outside + (inputs if kind == "ldp" else 0)
+    assert connector.count_activations_per_tile(144, False) == whole
+    assert connector.count_activations_per_tile(144, True) == largest + inputs + outside
+
+
 @pytest.mark.parametrize("kind", ["perceiver", "c_abstractor", "ldp", "instruction_aware"])
 def test_recomputed_layers_keep_less_and_change_nothing(kind: str) -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper

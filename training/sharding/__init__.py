@@ -1,0 +1,1 @@
+"""Builds models that are sharded over ranks from the start."""
