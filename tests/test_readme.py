@@ -63,7 +63,7 @@ def prepare_inputs(tmp_path: Path, site: str) -> None:
 def list_commands() -> list[str]:
     """The commands, but for those that would take minutes here."""
     lines = commands("Use")
-    assert len(lines) == 17
+    assert len(lines) == 18
     if not get_completion_mark("img2dataset").exists():
         lines = [line for line in lines if not line.startswith("shardloom download")]
     only_host = " --allow-host 127.0.0.1"

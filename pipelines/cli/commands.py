@@ -61,6 +61,10 @@ COMMANDS = {
         "Print what an output set holds, what was quarantined and why, and how long the runs took.",
         "stats annotations --json",
     ),
+    "view": Entry(
+        "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
+        "view annotations --output annotations.html",
+    ),
     "evaluate": Entry(
         "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
         "evaluate boxes annotations --truth truth.jsonl",

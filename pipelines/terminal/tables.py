@@ -35,6 +35,8 @@ def print_stats(found: dict[str, Any]) -> None:
     for name, count in found["counts"].items():
         if "mixture" not in found or "." not in name:
             table.add_row(make_cell(name.replace("_", " ")), f"{count:,}")
+    if "matching" in found:
+        table.add_row("matching", f"{found['matching']:,}")
     for name in found.get("missing", ()):
         table.add_row(make_cell(f"missing {name}"), "rerun the command that made the set")
     for name, damage in found["damaged"].items():

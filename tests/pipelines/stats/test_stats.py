@@ -1,5 +1,6 @@
 """Counts and times of runs, added up and printed."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from schemas.errors import UsageError
 from schemas.output_set.layout import STATS
 from schemas.output_set.manifest import Manifest, seal
 from schemas.storage.folder import Folder
+from tests.pipelines.support.sets import annotation_set, caption_set, in_process, join
 
 
 def test_chunks_are_counted_by_outcome() -> None:
@@ -100,3 +102,20 @@ def test_a_mixture_that_is_none_is_named(tmp_path: Path, recipe: str) -> None:
     (tmp_path / "recipe.yaml").write_text(recipe)
     with pytest.raises(UsageError, match=r"recipe\.yaml is damaged: its mixture can't be read$"):
         collect_stats(str(tmp_path))
+
+
+def test_rows_that_meet_a_condition(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    images = make_shards(tmp_path / "images", shards=2, samples=6)
+    annotations = annotation_set(images, tmp_path / "annotations")
+    assert collect_stats(str(annotations), "array_length(ocr) > 1")["matching"] == 6
+    assert "matching" not in collect_stats(str(annotations))
+    join(images, caption_set(annotations, tmp_path / "captions"), tmp_path / "training")
+    assert collect_stats(str(tmp_path / "training"), "characters > 0 AND images = 1")["matching"] == 8
+    done = in_process("stats", annotations, "--where", "width = 64")
+    assert ["matching", "12"] in [line.split() for line in done.stdout.splitlines()]
+    with pytest.raises(UsageError, match="--where: there is no column 'height_'"):
+        collect_stats(str(annotations), "height_ = 1")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/recipe.yaml").write_text("kind: annotate\n")
+    with pytest.raises(UsageError, match="has no rows in Parquet files to look at"):
+        collect_stats(str(tmp_path / "empty"), "width = 1")

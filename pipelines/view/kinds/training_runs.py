@@ -1,0 +1,102 @@
+"""Shows a training run: its loss in all and by source, and what each step took, from `metrics.jsonl`."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.view.charts import draw_lines
+from pipelines.view.kinds.declaration import SetView
+from pipelines.view.options import ViewOptions
+from pipelines.view.page import Card, Chart, Page, Section, Text
+from pipelines.view.spans import cut_text
+from schemas.errors import ShardloomError, UsageError
+from schemas.output_set.recipe_file import RECIPE_FILE
+from schemas.storage.folder import Folder
+
+METRICS_FILE = "metrics.jsonl"
+MAX_METRICS = 256 << 20  # bytes; half a million steps with ten sources
+
+_FIGURES = {
+    "tokens_per_second": "Tokens a second",
+    "gradient_norm": "Norm of the gradient",
+    "padding": "Share of padding",
+}
+_FACTS = ("step", "loss", "tokens_per_second", "images_per_second", "mfu", "bad_samples")
+_CHOICES = ("key", "where", "images")
+
+
+def build_page(folder: Folder, _: dict[str, Any], options: ViewOptions) -> Page:
+    """Returns the page of a training run."""
+    if given := [name for name in _CHOICES if getattr(options, name)]:
+        raise UsageError(f"--{given[0]}: {folder.url} is a training run, which holds no samples: leave it out")
+    steps = read_metrics(folder)
+    page = Page(folder.url, "train")
+    last = steps[-1]
+    page.facts = [(name.replace("_", " "), _format(last[name])) for name in _FACTS if last.get(name) is not None]
+    page.charts = _draw_losses(steps) + _draw_figures(steps)
+    text = folder.read_inside(RECIPE_FILE, MAX_METRICS).decode("utf-8", "replace")
+    card = Card(RECIPE_FILE, (Text("", cut_text(text, ()), is_code=True),), is_wide=True)
+    page.sections = [Section("Recipe", (card,), holds_samples=False)]
+    return page
+
+
+def read_metrics(folder: Folder) -> list[Mapping[str, Any]]:
+    """Returns the logged steps of a run. Raises `ShardloomError` if there are none, or a line is damaged.
+
+    The last line is passed over if it is cut: the run may be writing it.
+    """
+    if not folder.exists(METRICS_FILE):
+        raise ShardloomError(f"{folder.url}: no step is logged yet: it has no {METRICS_FILE}")
+    lines = folder.read_inside(METRICS_FILE, MAX_METRICS).decode("utf-8", "replace").splitlines()
+    steps: list[Mapping[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict) and isinstance(found.get("step"), int):
+            steps.append(found)
+        elif number < len(lines):
+            raise ShardloomError(f"{folder.resolve_path(METRICS_FILE)}: line {number} is damaged: it is no step")
+    if not steps:
+        raise ShardloomError(f"{folder.url}: no step is logged yet in {METRICS_FILE}")
+    return steps
+
+
+def _draw_losses(steps: list[Mapping[str, Any]]) -> list[Chart]:
+    sources: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for step in steps:
+        losses = step.get("losses")
+        for name, value in losses.items() if isinstance(losses, dict) else ():
+            if _is_number(value):
+                sources[name].append((step["step"], value))
+    return draw_lines("Loss", _collect(steps, "loss")) + draw_lines("Loss, by source", sources)
+
+
+def _draw_figures(steps: list[Mapping[str, Any]]) -> list[Chart]:
+    rates: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for step in steps:
+        values = step.get("lr")
+        for name, value in values.items() if isinstance(values, dict) else ():
+            if _is_number(value):
+                rates[name].append((step["step"], value))
+    charts = draw_lines("Learning rate", rates)
+    for name, title in _FIGURES.items():
+        charts += draw_lines(title, _collect(steps, name))
+    return charts
+
+
+def _collect(steps: list[Mapping[str, Any]], name: str) -> dict[str, list[tuple[float, float]]]:
+    return {name: [(step["step"], step[name]) for step in steps if _is_number(step.get(name))]}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _format(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+VIEW = SetView(("train",), build_page)

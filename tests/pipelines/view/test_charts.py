@@ -1,0 +1,91 @@
+"""Charts are plain SVG or bars, of any numbers and names."""
+
+import math
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from pipelines.view.charts import (
+    HEIGHT,
+    MAX_BARS,
+    MAX_POINTS,
+    WIDTH,
+    draw_bars,
+    draw_counts,
+    draw_histogram,
+    draw_lines,
+    draw_shares,
+)
+from pipelines.view.page import Bars, Drawing
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def read_drawing(drawing: object) -> ET.Element:
+    assert isinstance(drawing, Drawing)
+    svg = ET.fromstring(drawing.svg)
+    assert svg.get("viewBox") == f"0 0 {WIDTH} {HEIGHT}"
+    assert svg.get("width") is None
+    return svg
+
+
+def read_heights(drawing: object) -> list[float]:
+    """The heights of the columns, as parts of the highest."""
+    (group,) = [one for one in read_drawing(drawing).iter(f"{SVG}g") if one.get("class") == "series columns"]
+    heights = [float(one.get("height", "")) for one in group]
+    return [round(height / (max(heights) or 1), 3) for height in heights]
+
+
+def test_bars_of_counts() -> None:
+    assert draw_bars("t", {}) == draw_bars("t", {"a": 0}) == []
+    (bars,) = draw_bars("t", {"b": 1, "a": 1, "c": 4, "none": 0})
+    assert bars == Bars("t", (("c", 1.0, "4"), ("a", 0.25, "1"), ("b", 0.25, "1")))
+    (bars,) = draw_bars("t", {f"{number:02d}": 1000 - number for number in range(MAX_BARS + 3)})
+    assert isinstance(bars, Bars)
+    assert bars.rows[-1] == ("3 others", 0.0, "2,961")
+    assert len(bars.rows) == MAX_BARS + 1
+
+
+def test_shares_as_asked_and_as_got() -> None:
+    assert draw_shares("t", [("ocr", 0.25, 0.2)]).rows == (("ocr, asked", 0.25, "25.0%"), ("ocr, got", 0.2, "20.0%"))
+
+
+def test_histogram() -> None:
+    drawing = draw_histogram("t", [0.05, 0.95, 1.0, 0.31, -3.0, None, math.nan], 0, 1)
+    assert read_heights(drawing) == [1.0, 0, 0, 0.5, 0, 0, 0, 0, 0, 1.0]
+    assert drawing.note == "5 values; each column begins at its label"
+
+
+@pytest.mark.parametrize(
+    ("values", "heights", "note"),
+    [
+        ([0, 0, 1, 3, None], [1.0, 0.5, 0.0, 0.5], "4 values, mean 1.0"),
+        ([0, 99], [1.0, *[0.0] * 8, 1.0], "2 values, mean 49.5"),
+        ([5, 2000], [1.0, *[0.0] * 8, 1.0], "2 values, mean 1,002.5"),
+    ],
+)
+def test_counts(values: list[int | None], heights: list[float], note: str) -> None:
+    (drawing,) = draw_counts("t", values)
+    assert isinstance(drawing, Drawing)
+    assert drawing.note == note
+    assert read_heights(drawing) == heights
+
+
+def test_counts_that_are_all_equal_need_no_chart() -> None:
+    assert draw_counts("t", []) == draw_counts("t", [640, 640, None]) == []
+
+
+def test_lines() -> None:
+    assert draw_lines("t", {}) == draw_lines("t", {"a": [(1, math.nan)]}) == []
+    points = [(step, 1 / step) for step in range(1, 5000)]
+    (drawing,) = draw_lines("t", {"<b>ocr</b>": points, "other": [(1, 2.0), (2, math.inf)]})
+    svg = read_drawing(drawing)
+    paths = [one.get("d", "") for one in svg.iter(f"{SVG}path")]
+    assert len(paths) == 2
+    assert MAX_POINTS / 2 < paths[0].count("L") <= MAX_POINTS
+    assert "<b>ocr</b>" in [one.text for one in svg.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize("values", [[(1, 2.0)], [(1, 2.0), (9, 2.0)], [(0, 0.0)], [(1, 1e-12), (2, 1e15)], [(1, -3)]])
+def test_lines_of_odd_numbers(values: list[tuple[float, float]]) -> None:
+    read_drawing(draw_lines("t", {"a": values})[0])
