@@ -44,7 +44,7 @@ class HeldOutOptions(Options):
     )
     every: PositiveInt = Field(1000, description="steps between computations, and one at the end of the run")
     samples: PositiveInt = Field(
-        256, description="held-out samples of each source, forward alone: at most 1 % of the work of 1000 steps of 8 packs"
+        256, description="held-out samples of each source, forward alone: 1 % of the work of 1000 steps of 8 packs"
     )
 
 
