@@ -13,7 +13,6 @@ from curation.engines.captions.prompts import PromptTemplate
 from curation.engines.registry import ENGINES
 from curation.engines.stages import StageName, get_caption_name
 from pipelines.annotate.captions.prompts import list_inputs, load_prompt
-from pipelines.annotate.slices import QUEUED_CHUNKS
 from pipelines.cluster.capacity import (
     TOLERANCE,
     Node,
@@ -27,6 +26,7 @@ from pipelines.engines.loader import add_implied_settings, needs_pixels, takes_c
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, PoolOptions
 
 CHUNKS_AT_ONCE = 2  # of a worker whose engine takes concurrent calls: one begins while the other's last answers come
+QUEUED_CHUNKS = 3  # for each worker: the one that it works on and two more, since one may be a shard's short last chunk
 DECODE_BATCH = 16  # images that a worker decodes in a row where decoding has a separate pool
 LIGHT_WORKER_CPUS = 0.1  # of a worker that mostly waits: decoding is under 2 % of OCR's work, caption matching is free
 MIN_CPUS = 0.01  # to which default requests of cores are lowered

@@ -8,11 +8,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipelines.annotate.pools import QUEUED_CHUNKS
 from pipelines.inputs.shards import InputShard
 
 SLICES = 12  # of a chunk: a worker holds two more while it works, so that another may idle for three of them
 MIN_SLICES = 4  # fewer would not be worth the joining
-QUEUED_CHUNKS = 3  # for each worker: the one that it works on and two more, since one may be a shard's short last chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from pipelines.cluster.ray_data_internals import (
     BlockStatsCleaner,
     ResourceShare,
     StepPacer,
+    iterate_blocks,
     limit_resources,
     set_up_ray_data,
     skip_service_actors,
@@ -96,6 +97,6 @@ def test_a_graph_without_service_actors() -> None:
         graph = ray.data.from_arrow([pa.table({"chunk": [number]}) for number in range(CHUNKS)])
         compute = ray.data.ActorPoolStrategy(size=1)
         graph = graph.map_batches(Same, batch_size=1, batch_format="pyarrow", num_cpus=0.5, compute=compute)
-        assert len(graph.take_all()) == CHUNKS
+        assert len(list(iterate_blocks(graph))) == CHUNKS
     assert list_named_actors(all_namespaces=True) == service_actors
     assert inspect.getattr_static(_StatsManager, "update_execution_metrics") is before

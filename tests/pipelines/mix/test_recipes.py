@@ -107,7 +107,10 @@ def test_what_is_held_is_read_back_as_it_was() -> None:
         ({"sources": {"a": 5, "b": "x"}}, "sources.a: input should be a valid list, not 5"),
         ({"repeats": {"c": 2}}, "repeats: there is no source 'c'"),
         ({"repeats": {"a": 0}}, "repeats.a: input should be greater than 0, not 0"),
-        ({"unit": "words"}, "unit: input should be 'samples', 'tokens', 'images' or 'characters', not 'words'"),
+        (
+            {"unit": "words"},
+            "unit: input should be 'samples', 'tokens', 'images', 'characters' or 'multimodal_tokens', not 'words'",
+        ),
         ({"stop": 0}, "stop.literal.*: .*; stop.*: input should be greater than 0, not 0"),
         ({"stop": True}, "stop.literal.*: .*; stop.*: input should be a valid integer, not True"),
         ({"repeats": {"a": True}}, "repeats.a: input should be a valid integer, not True"),

