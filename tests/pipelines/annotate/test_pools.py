@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from curation.engines.ocr.runtime.onnx_sessions import plan_arena_bytes
+from pipelines.annotate.drivers.graph import make_strategy
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.cluster.capacity import Node, ResourceRequest, describe_shortfall, suggest_requests
 from pipelines.cluster.runner import ExecutionMode, Runner
@@ -55,6 +56,11 @@ def test_one_engine_decodes_for_itself() -> None:
             True,
         )
         assert pool.request == ResourceRequest(kind, 2, 2, 1.0, 0.0)
+
+
+def test_a_worker_holds_two_chunks_beside_the_one_at_work() -> None:
+    """One of them may be the message that ends a shard, which takes no time, before the driver has sent another."""
+    assert make_strategy(*plan("ocr")).max_tasks_in_flight_per_actor == 3
 
 
 def test_several_engines_share_one_decode() -> None:

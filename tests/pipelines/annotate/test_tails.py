@@ -1,6 +1,5 @@
-"""No worker idles while there is work: not between shards, and at the end for a quarter of a chunk at most."""
+"""Workers share the last chunks of a run: none idles for longer than a quarter of a chunk while another works."""
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,14 +42,3 @@ def test_workers_share_the_last_chunk(make_shards: Callable[..., str], tmp_path:
     assert alone <= CHUNK // 4 + BATCH, calls  # and the batch that is under way
     run(images, tmp_path / "one", workers=1)
     assert data_of(tmp_path / "one") == data_of(tmp_path / "two")
-
-
-@pytest.mark.slow
-def test_no_worker_waits_at_the_end_of_a_shard(make_shards: Callable[..., str], tmp_path: Path) -> None:
-    """A short last chunk, and the message that ends a shard, take places among those that wait for a worker."""
-    images = make_shards(tmp_path / "images", shards=5, samples=CHUNK + CHUNK // 4)
-    calls = run(images, tmp_path / "out", workers=2, seconds=0.25)
-    assert len(calls) == 5 * (CHUNK + CHUNK // 4)
-    both_started = calls.index(next(worker for worker in calls if worker != calls[0]))
-    together = [len(list(group)) for _, group in itertools.groupby(calls[both_started : -2 * CHUNK])]
-    assert max(together) <= 2, together  # 0.5 s
