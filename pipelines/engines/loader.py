@@ -125,7 +125,8 @@ def check_settings(recipe: AnnotateRecipe) -> None:
         movable = find_engine(stage, options.engine).run_settings
         if found := [name for name in options.settings if name in movable]:
             raise UsageError(
-                f"engines.{stage}.settings.{found[0]} can't alter the output: set run.settings.{stage}.{found[0]}"
+                f"engines.{stage}.settings.{found[0]} can't alter the output: set it in "
+                f"run: {{settings: {{{stage}: {{{found[0]}: ...}}}}}}"
             )
         for group in (get_kind(stage), stage):
             if found := [name for name in run.get(group, {}) if name not in movable]:

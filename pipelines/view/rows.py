@@ -72,7 +72,7 @@ def choose_rows(names: Sequence[str], load: Callable[[str], pa.Table], options: 
         if options.key is not None:
             wanted = 1
         if found.num_rows:
-            choice.parts.append(ChosenRows(names[number], _spread(found, wanted)))
+            choice.parts.append(ChosenRows(names[number], _select_spread(found, wanted)))
         if choice.shown >= options.sample or (options.key is not None and choice.shown):
             break
         if condition is None and visited + 1 >= planned:
@@ -101,7 +101,7 @@ def _find_key(table: pa.Table, key: str, name: str) -> pa.Table:
     return table.filter(found)
 
 
-def _spread(table: pa.Table, count: int) -> pa.Table:
+def _select_spread(table: pa.Table, count: int) -> pa.Table:
     """Returns so many rows of a table, evenly spread over it, in their order."""
     if table.num_rows <= count:
         return table

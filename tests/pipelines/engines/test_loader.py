@@ -172,7 +172,8 @@ def test_what_an_engine_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
         (
             {"base_url": "http://a/v1"},
             {},
-            "engines.captions.dense.settings.base_url can't alter the output: set run.settings.captions.dense.base_url",
+            "engines.captions.dense.settings.base_url can't alter the output: set it in "
+            "run: {settings: {captions.dense: {base_url: ...}}}",
         ),
         (
             {},
