@@ -138,7 +138,7 @@ def make_storage_hook(storage: str) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def _pass_on(settings: Mapping[str, str]) -> Iterator[None]:
-    """Makes the processes that start inside the `with` block inherit the settings. A user's setting takes precedence."""
+    """Lets processes that start inside the `with` block inherit the settings. A user's setting takes precedence."""
     added = {name: value for name, value in settings.items() if name not in os.environ}
     os.environ.update(added)
     try:
