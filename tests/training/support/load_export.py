@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-ABSENT = ("training", "curation", "schemas", "pipelines", "pydantic", "torchvision")
+ABSENT = ("training", "curation", "schemas", "pipelines", "torchvision")
 
 
 def load(folder: Path) -> tuple[Any, Any]:
