@@ -1,5 +1,7 @@
 """Implements `shardloom evaluate`."""
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,9 +80,13 @@ def evaluate(
     if what not in KINDS:
         raise UsageError(f"{what!r} can't be evaluated: use boxes, ocr, captions or model")
     _refuse_other_flags(what, context.params)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the ranks of torchrun, the one that prints
     if what == "model":
-        with report_activity("evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"):
+        words = "evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"
+        with report_activity(words) if is_first else contextlib.nullcontext():
             found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device)
+        if not is_first:
+            return
     elif folder is None:
         raise UsageError(f"evaluate {what}: pass the folder of an annotation set")
     elif what == "captions":
@@ -166,6 +172,8 @@ def _evaluate_model(
     others = None if against is None else read_all_predictions(against)
     from pipelines.evaluate.model import BATCH_SIZE, evaluate_model
 
-    found = score_predictions(evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto"), others)
-    write_scores(output, found)
+    predictions = evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto")
+    found = score_predictions(predictions, others)
+    if predictions:  # not on the other ranks of torchrun
+        write_scores(output, found)
     return found.to_dict()
