@@ -12,11 +12,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 _BLOCK = 256  # positions that memory grows by: one copy for as many tokens, and as many positions unused at most
 
 
-class BlockLayer(DynamicLayer):
+class BlockLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Holds one layer's keys and values [B, heads, capacity, head_dim], of which the first `length` are used."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.length = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:

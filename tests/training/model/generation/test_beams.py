@@ -41,7 +41,8 @@ def sharp(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def prompts() -> list[Prompt]:
     image = DecodedImage(picture(1)[0].permute(1, 2, 0).numpy(), (56, 56), (56.0, 56.0))
-    return [[image, "What is it?"], ["a"], ["and so it went on and on"], ["no ", image]]
+    texts = ["a", "and so it went on and on", "what?", "seven", "a map of Rome", "the sea"]
+    return [[image, "What is it?"], ["no ", image], *([text] for text in texts)]
 
 
 def search(model: Model, prompts: Sequence[Prompt], options: GenerateOptions) -> list[list[int]]:
@@ -96,10 +97,11 @@ def test_one_step(sharp: Model, prompts: list[Prompt]) -> None:
 
 def test_texts_end_answers_too(sharp: Model, prompts: list[Prompt]) -> None:
     """A beam that reaches a stop text is a finished answer, and the text before it is read."""
-    model, tokenizer = sharp
     options = GenerateOptions(max_new_tokens=12, beams=3)
-    ids = search(sharp, prompts[:1], options)[0]
-    stop = tokenizer.decode(ids[:2], keep_special=False)[-1]
-    (answer,) = answer_batch(model, tokenizer, prompts[:1], options.model_copy(update={"stop": (stop,)}))
-    assert stop not in answer.text
-    assert answer.is_complete or answer.tokens == 12
+    whole = answer_batch(*sharp, prompts, options)
+    stop = max((answer.text for answer in whole), key=len)[2]
+    stopped = answer_batch(*sharp, prompts, options.model_copy(update={"stop": (stop,)}))
+    assert [stop in answer.text for answer in whole].count(True) > 0
+    assert [stop in answer.text for answer in stopped].count(True) == 0
+    for before, after in zip(whole, stopped, strict=True):
+        assert stop in before.text or after == before or after.is_complete
