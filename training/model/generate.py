@@ -17,6 +17,8 @@ from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.generation.beams import search_answers
 from training.model.generation.decoder import Decoder
 from training.model.generation.endings import Endings
+from training.model.generation.endings import find_end_tokens as find_end_tokens
+from training.model.generation.endings import list_banned_tokens as list_banned_tokens
 from training.model.generation.options import GenerateOptions as GenerateOptions
 from training.model.generation.sampling import sample_answers
 from training.model.lmm import ResamplerLMM
@@ -154,8 +156,8 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
 def _generate_answers(
     model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
 ) -> list[Answer]:
-    special, endings = model.special, Endings(tokenizer, options, closing)
-    forbidden = torch.tensor([special.image, special.placeholder, special.pad], device=batch.tokens.device)
+    endings = Endings(tokenizer, options, closing)
+    forbidden = torch.tensor(list_banned_tokens(model.special), device=batch.tokens.device)
     choose = search_answers if options.beams > 1 else sample_answers
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     with model.language.use_attention("sdpa") if flex else nullcontext():
