@@ -81,9 +81,7 @@ def test_a_planted_difference_is_found_and_the_null_is_none(trainings: list[Trai
 def test_questions_whose_right_answers_have_changed_are_refused(trainings: list[Training], task: OpenTask) -> None:
     changed = [replace(question, answers=("else",)) for question in task.questions]
     write_answers(trainings[1], replace(task, questions=changed), [True] * COUNT)
-    with pytest.raises(
-        UsageError, match=r"task planted-0shot: question .* has other right answers than when the first"
-    ):
+    with pytest.raises(UsageError, match=r"task planted-0shot: question .* has other right answers than"):
         score(trainings, task)
 
 
