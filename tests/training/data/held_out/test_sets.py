@@ -102,5 +102,5 @@ def test_what_the_options_refuse() -> None:
     with pytest.raises(ValidationError, match="nothing is held out: give a share or sets"):
         HeldOutOptions(share=None)
     values = {"sources": {"text": "x"}, "weights": {"text": 1}}
-    with pytest.raises(ValidationError, match="sets: a share of 'text' is held out as well"):
+    with pytest.raises(ValidationError, match="sets: a share of source 'text' is held out as well"):
         DataOptions.model_validate(values | {"held_out": {"share": 0.1, "sets": {"text": "y"}}})
