@@ -44,7 +44,7 @@ def compare(
     if not task or output is None:
         raise UsageError("compare: pass --task, a task file, and --output, a folder for the runs and predictions")
     require_extra("train", "compare")
-    with report_activity("compare: loading PyTorch", at_once=True):
+    with report_activity("compare: loading PyTorch"):
         from pipelines.compare.run import CompareOptions, plan_comparison
         from pipelines.compare.run import compare as run
         from pipelines.evaluate.model import BATCH_SIZE

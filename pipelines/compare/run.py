@@ -137,8 +137,11 @@ class Pace:
     evaluation: list[float] = field(default_factory=list)
 
     def describe_left(self, trainings: int, evaluations: int) -> str:
-        """Describes the time left for so many of each; empty before the first training has ended."""
-        if trainings and not self.training:
+        """Describes the time left for so many of each; empty before anything like it has been measured.
+
+        Before the first evaluation has ended, it is that of the trainings alone.
+        """
+        if not (self.training if trainings else self.evaluation):
             return ""
         seconds = trainings * fmean(self.training or [0]) + evaluations * fmean(self.evaluation or [0])
         return f"; about {format_duration(seconds)} left"

@@ -10,8 +10,8 @@ import torch
 
 from schemas.log import LOG
 from training.data.assemble import Assembler
-from training.data.options import HeldOutOptions
-from training.data.plan import Cursor, Pack, PackPlan, make_empty_pack
+from training.data.plan import Cursor, make_empty_pack
+from training.evaluation.held_out_parts import HeldOutPart, pack_held_out
 from training.evaluation.held_out_samples import HeldOutSampler, HeldOutSamplesFile
 from training.metrics import read_lines, truncate_after_step
 from training.objective import compute_micro_batch_loss
@@ -21,29 +21,6 @@ from training.step import StepResult, Trainer
 
 HELD_OUT_FILE = "held_out.jsonl"
 """A line for each computation: the step, the mean loss over labelled positions, the same by source, and seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOutPart:
-    """Holds packs of one plan: that of the sources, of which a share is held out, or that of sets of their own."""
-
-    plan: PackPlan
-    packs: list[Pack]
-
-    @property
-    def names(self) -> list[str]:
-        """Returns the names of the sources or sets, in the order of their losses."""
-        return self.plan.sources.names
-
-
-def pack_held_out(plan: PackPlan, options: HeldOutOptions) -> list[HeldOutPart]:
-    """Packs all that is held out. Raises `UsageError` if there is none that can be used."""
-    parts = []
-    if plan.held_out is not None:
-        parts.append(HeldOutPart(plan, plan.pack_held_out(options.samples)))
-    if plan.held_out_sets is not None:
-        parts.append(HeldOutPart(plan.held_out_sets, plan.held_out_sets.pack_random(options.samples)))
-    return parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +92,7 @@ class HeldOutLog:
             return
         parts, ranks = pack_held_out(run.plan, self._options), run.trainer.ranks
         self._loss = HeldOutLoss.build(run.trainer, parts)
-        pairs = [(part.plan, part.packs) for part in parts]
-        self._sampler = HeldOutSampler.build(run, pairs, self._options)
+        self._sampler = HeldOutSampler.build(run, parts, self._options)
         self._samples = HeldOutSamplesFile(run.folder)
         if ranks.is_first:
             truncate_after_step(self._path, step)

@@ -7,7 +7,7 @@ its middle. The model continues it greedily.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, islice, zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from training.batch import IGNORE_INDEX, Batch, SampleName
 from training.data.assemble import Assembler
 from training.data.options import HeldOutOptions
 from training.data.plan import Pack, PackPlan
+from training.evaluation.held_out_parts import HeldOutPart
 from training.metrics import truncate_after_step
 from training.model.generate import GenerateOptions, generate_answers
 from training.parallel import autocast
@@ -59,14 +60,11 @@ class HeldOutSampler:
         self._options = GenerateOptions(max_new_tokens=options.generate_tokens)
 
     @classmethod
-    def build(
-        cls, run: TrainingRun, parts: Sequence[tuple[PackPlan, list[Pack]]], options: HeldOutOptions
-    ) -> "HeldOutSampler":
+    def build(cls, run: TrainingRun, parts: Sequence[HeldOutPart], options: HeldOutOptions) -> "HeldOutSampler":
         """Reads `options.generate` samples, of all sources in turn; those that can't be used are passed over."""
         limit = getattr(run.model.language.lm.config, "max_position_embeddings", None)
         longest = run.trainer.recipe.data.sequence_length if limit is None else limit - options.generate_tokens
-        cut = chain.from_iterable(_cut_samples(plan, packs, options.generate_tokens) for plan, packs in parts)
-        fitting = (one for one in cut if one.batch.tokens.shape[1] <= longest)
+        fitting = (one for one in _cut_in_turn(parts, options.generate_tokens) if one.batch.tokens.shape[1] <= longest)
         return cls(run, list(islice(fitting, options.generate)), options)
 
     def generate(self) -> list[GeneratedSample]:
@@ -109,19 +107,22 @@ class HeldOutSamplesFile:
                 file.write("".join(json.dumps({"step": step, **asdict(one)}) + "\n" for one in samples))
 
 
-def _cut_samples(plan: PackPlan, packs: Sequence[Pack], tokens: int) -> Iterator[CutSample]:
-    """Yields the samples of all sources in turn, cut; without those that can't be read or continued."""
-    assembler = Assembler(plan)
-    by_source = [
-        [_select_one(pack, place) for pack in packs for place in np.flatnonzero(pack.sources == source).tolist()]
-        for source in range(len(plan.sources.names))
-    ]
-    for one in chain.from_iterable(zip_longest(*by_source)):
-        if one is None:
-            continue
-        batch, bad_samples = assembler.assemble(one)
-        if not bad_samples and (cut := _cut(plan, batch, int(one.lengths[0]), tokens)) is not None:
-            yield cut
+def _cut_in_turn(parts: Sequence[HeldOutPart], tokens: int) -> Iterator[CutSample]:
+    """Yields samples, cut, one of each source or set in turn."""
+    sources = [_cut_source(part, number, tokens) for part in parts for number in range(len(part.names))]
+    for turn in zip_longest(*sources):
+        yield from (one for one in turn if one is not None)
+
+
+def _cut_source(part: HeldOutPart, source: int, tokens: int) -> Iterator[CutSample]:
+    """Yields the samples of one source, without those that can't be read or continued."""
+    assembler = Assembler(part.plan)
+    for pack in part.packs:
+        for place in np.flatnonzero(pack.sources == source).tolist():
+            one = _select_one(pack, place)
+            batch, bad_samples = assembler.assemble(one)
+            if not bad_samples and (cut := _cut(part.plan, batch, int(one.lengths[0]), tokens)) is not None:
+                yield cut
 
 
 def _select_one(pack: Pack, place: int) -> Pack:

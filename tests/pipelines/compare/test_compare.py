@@ -144,7 +144,7 @@ def test_wrong_use_is_one_line(run: Run, inputs: Inputs, tmp_path: Path) -> None
 
 def test_the_time_left_is_estimated_from_what_was_measured() -> None:
     pace = Pace()
-    assert pace.describe_left(2, 2) == ""
+    assert pace.describe_left(2, 2) == pace.describe_left(0, 2) == ""
     pace.training += [100.0, 140.0]
     pace.evaluation.append(30.0)
     assert pace.describe_left(2, 2) == "; about 0:05:00 left"

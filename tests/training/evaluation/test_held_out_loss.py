@@ -15,7 +15,8 @@ from tests.training.support.sets import captioned, write_set
 from training.checkpoint import COMMIT_FILE, CheckpointSaver, RunState, format_checkpoint_name, list_checkpoints
 from training.data.assemble import Assembler
 from training.data.options import HeldOutOptions
-from training.evaluation.held_out_loss import HELD_OUT_FILE, HeldOutLoss, pack_held_out
+from training.evaluation.held_out_loss import HELD_OUT_FILE, HeldOutLoss
+from training.evaluation.held_out_parts import pack_held_out
 from training.evaluation.held_out_samples import SAMPLES_FILE
 from training.loop import train
 from training.model.tokens import load_tokenizer

@@ -9,7 +9,8 @@ import pytest
 from tests.training.support import runs, tiny
 from tests.training.support.sets import captioned, document, write_set
 from training.data.options import HeldOutOptions
-from training.evaluation.held_out_loss import HELD_OUT_FILE, pack_held_out
+from training.evaluation.held_out_loss import HELD_OUT_FILE
+from training.evaluation.held_out_parts import pack_held_out
 from training.evaluation.held_out_samples import SAMPLES_FILE, HeldOutSampler
 from training.loop import train
 from training.model.pretrained import load_pretrained
@@ -41,8 +42,7 @@ def build(run: TrainingRun, **changes: Any) -> HeldOutSampler:
     asked = run.trainer.recipe.data.held_out
     assert asked is not None
     options = HeldOutOptions.model_validate(asked.model_dump() | changes)
-    parts = [(part.plan, part.packs) for part in pack_held_out(run.plan, options)]
-    return HeldOutSampler.build(run, parts, options)
+    return HeldOutSampler.build(run, pack_held_out(run.plan, options), options)
 
 
 def read(folder: Path, file: str) -> list[dict[str, Any]]:
