@@ -30,6 +30,9 @@ def compare(
         bool, typer.Option("--null", help="train A with other seeds as well: its difference from itself is noise")
     ] = False,
     plan: Annotated[bool, typer.Option("--plan", help="check everything and print what would be done")] = False,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="GPUs that each training runs on, started by torchrun; the evaluation takes one")
+    ] = 1,
     batch_size: Annotated[int | None, typer.Option(min=1, help="questions per batch; default: 8")] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="of the evaluation; that of training is run.device")
@@ -58,6 +61,7 @@ def compare(
         seeds=seeds,
         first_seed=first_seed,
         null=null,
+        ranks=ranks,
         batch_size=batch_size or BATCH_SIZE,
         device=device,
     )

@@ -29,11 +29,11 @@ class Budget:
     plan: PackPlan
 
 
-def compute_budget(arm: Arm, seed: int) -> Budget:
+def compute_budget(arm: Arm, seed: int, ranks: int = 1) -> Budget:
     """Computes an arm's budget. Raises `UsageError`, which names the recipe, for what its training would refuse."""
     recipe = seed_recipe(arm.recipe, seed)
     try:
-        check_batch_size(recipe, 1)
+        check_batch_size(recipe, ranks)
         tokenizer, model = load_tokenizer(recipe.model), prepare_model(recipe, "meta")
         check_sequence_length(recipe, model)
         plan = plan_packs(recipe, model, tokenizer)

@@ -22,6 +22,7 @@ class Arm:
     name: str
     path: str  # of the recipe's file
     recipe: TrainRecipe
+    overrides: tuple[str, ...] = ()  # `key=value`, which the recipe has already
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Training:
     arm: str
     seed: int
     recipe: TrainRecipe  # with this seed, and the run's folder
+    arguments: tuple[str, ...]  # the same recipe as arguments of the trainer's command
     folder: Path
 
     @property
@@ -54,7 +56,9 @@ def _iterate_trainings(arms: Sequence[Arm], seeds: Sequence[int], output: Path) 
         for arm in arms:
             own = seed + NULL_SEEDS if arm.name == NULL else seed
             folder = output / arm.name / f"seed-{own}"
-            yield Training(arm.name, own, seed_recipe(arm.recipe, own, str(folder / RUN)), folder)
+            seeded = tuple(f"{key}={own}" for key in ("seed", "model.seed", "data.seed"))
+            recipe = seed_recipe(arm.recipe, own, str(folder / RUN))
+            yield Training(arm.name, own, recipe, (arm.path, *arm.overrides, *seeded), folder)
 
 
 def seed_recipe(recipe: TrainRecipe, seed: int, output: str | None = None) -> TrainRecipe:

@@ -11,7 +11,6 @@ from pipelines.compare.budget import Budget, check_equal_budgets, compute_budget
 from pipelines.compare.design import FIRST, NULL, SECOND, Arm, Training, list_trainings
 from pipelines.compare.folder import (
     RESULT_FILE,
-    FinishedTraining,
     check_design,
     list_unanswered,
     mark_finished,
@@ -19,15 +18,15 @@ from pipelines.compare.folder import (
     write_design,
 )
 from pipelines.compare.scores import Comparison, score_comparison
+from pipelines.compare.training import train_model
 from pipelines.evaluate.model import BATCH_SIZE, OpenTask, answer_task, open_task
-from schemas.errors import ShardloomError, UsageError
+from schemas.errors import UsageError
 from schemas.log import LOG
 from schemas.output_set.lock import lock_output
 from schemas.storage.folder import Folder
 from schemas.terminal import format_duration
 from training.checkpoint_model import load_model
 from training.inference import Device, move_to_device, resolve_device
-from training.loop import train
 from training.recipe import load_train_recipe
 from training.set_up import MODEL_FOLDER
 
@@ -44,6 +43,7 @@ class CompareOptions:
     seeds: int = 3
     first_seed: int = 0
     null: bool = False
+    ranks: int = 1  # that each training runs on
     batch_size: int = BATCH_SIZE
     device: Device = "auto"
 
@@ -92,13 +92,14 @@ def plan_comparison(options: CompareOptions) -> ComparisonPlan:
     if repeated := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
     paths = {FIRST: options.first, SECOND: options.second} | ({NULL: options.first} if options.null else {})
-    arms = [Arm(name, path, load_train_recipe(path, list(options.overrides))) for name, path in paths.items()]
+    overrides = tuple(options.overrides)
+    arms = [Arm(name, path, load_train_recipe(path, [*overrides]), overrides) for name, path in paths.items()]
     output = Folder(options.output)
     if not output.is_local:
         raise UsageError(f"--output {options.output}: trainings need a folder on a disk, not at a URL")
     output.check_output()
     check_design(output, arms, [task.options for task in tasks])
-    budgets = {arm.name: compute_budget(arm, options.first_seed) for arm in arms[:2]}
+    budgets = {arm.name: compute_budget(arm, options.first_seed, options.ranks) for arm in arms[:2]}
     check_equal_budgets((arms[0], budgets[FIRST]), (arms[1], budgets[SECOND]))
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     return ComparisonPlan(
@@ -156,28 +157,15 @@ def _run_all(plan: ComparisonPlan) -> None:
         place = f"{number} of {len(plan.trainings)}"
         if finished[training.folder] is None:
             LOG.info(f"compare: training {place}, {training.title}{pace.describe_left(to_train, to_evaluate)}")
-            pace.training.append(_train(training))
+            steps = plan.budgets.get(training.arm, plan.budgets[FIRST]).steps
+            found = train_model(training, steps, plan.options.ranks)
+            mark_finished(training, found)
+            pace.training.append(found.seconds)
             to_train -= 1
         if unanswered := list_unanswered(training, plan.tasks):
             LOG.info(f"compare: evaluating {place}, {training.title}{pace.describe_left(to_train, to_evaluate)}")
             pace.evaluation.append(_evaluate(training, unanswered, plan.options))
             to_evaluate -= 1
-
-
-def _train(training: Training) -> float:
-    """Trains one model, or resumes its training; returns the seconds that it took. A signal stops the comparison."""
-    started = time.monotonic()
-    result = train(training.recipe, resume="auto")
-    if result.model_folder is None:  # it was stopped by a signal, with a checkpoint
-        raise KeyboardInterrupt
-    if result.step < result.steps:
-        raise ShardloomError(
-            f"{training.title}: its data ran out after {result.step:,} of {result.steps:,} steps, so that the budgets "
-            "are unequal: repeat its sources (data.repeats), or set fewer steps in a new --output"
-        )
-    seconds = time.monotonic() - started
-    mark_finished(training, FinishedTraining(seconds, result.seen))
-    return seconds
 
 
 def _evaluate(training: Training, unanswered: list[tuple[OpenTask, int]], options: CompareOptions) -> float:

@@ -174,3 +174,17 @@ def test_a_killed_comparison_resumes_where_it_was(inputs: Inputs, compared: Path
     assert "training 5 of 6, b with seed 1; about " in ended.stderr
     whole, resumed = (json.loads((place / "comparison.json").read_text()) for place in (compared, folder))
     assert resumed["tasks"] == whole["tasks"]
+
+
+@pytest.mark.slow
+def test_trainings_on_two_ranks(inputs: Inputs, compared: Path, tmp_path: Path) -> None:
+    """Their losses are those of one process, but for rounding."""
+    words = [str(inputs.first), str(inputs.second), "--task", str(inputs.task), "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "pipelines.compare", *words, "--seeds", "2", "--ranks", "2", "--json"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 0, ended.stderr
+    for name in ("a/seed-0", "b/seed-1"):
+        one, two = runs.losses(compared / name / "run"), runs.losses(tmp_path / "out" / name / "run")
+        assert [loss for loss, _ in two.values()] == pytest.approx([loss for loss, _ in one.values()], abs=1e-5)
+    whole, found = (json.loads((place / "comparison.json").read_text()) for place in (compared, tmp_path / "out"))
+    assert found["seen"] == {arm: whole["seen"][arm] for arm in ("a", "b")}
