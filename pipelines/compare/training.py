@@ -53,7 +53,7 @@ def _train_on_ranks(training: Training, ranks: int) -> tuple[int, dict[str, int]
 
 
 def _run(command: list[str]) -> int:
-    """Runs a command, which prints to standard error, and returns its exit code; it stops by the signals of this one."""
+    """Runs a command, which prints to standard error, and returns its exit code; a signal to this process stops it."""
     with subprocess.Popen(command, stdout=_STANDARD_ERROR) as process:
         try:
             return process.wait()

@@ -50,6 +50,15 @@ def test_the_interval_covers_the_truth_in_93_to_97_of_100(setting: str) -> None:
     assert 930 <= count_covered(simulate(setting, EFFECT), EFFECT) <= 970
 
 
+def test_the_degrees_of_freedom_of_hillis_cover_less() -> None:
+    """So the shares of the variance are not squared, as they are there."""
+    setting = "questions a third of the seeds' variance"
+    found, seeds = estimate_effects(simulate(setting, EFFECT)), SETTINGS[setting][0]
+    error = found.half_width / compute_t_quantile(0.975, found.freedom)
+    theirs = compute_t_quantile(0.975, (seeds - 1) / found.seed_share**2) * error
+    assert int((np.abs(found.value - EFFECT) <= theirs).sum()) < 930
+
+
 def test_answers_that_are_right_or_wrong() -> None:
     """Each model answers with a probability of its own for each question, as exact match is scored."""
     random = np.random.default_rng(7)
