@@ -29,6 +29,7 @@ from typing import Any
 
 from pipelines.compare.run import CompareOptions, compare, plan_comparison
 from pipelines.terminal.comparison import format_effect, format_seeds, format_value
+from schemas.log import configure_log
 from schemas.output_set.recipe_file import dump_yaml
 from schemas.storage.parquet import read_table
 from schemas.tar.writer import TarWriter
@@ -51,6 +52,7 @@ def main() -> None:
     for name, default in (("seeds", 3), ("steps", 150)):
         parser.add_argument(f"--{name}", type=int, default=default)
     asked = parser.parse_args()
+    configure_log()
     output: Path = asked.output
     output.mkdir(parents=True, exist_ok=True)
     build_sets(asked.data / "datacomp_small", output)

@@ -16,7 +16,6 @@ from pipelines.evaluate.model_scores import QUARANTINE, ROWS
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import compare_recipes, dump_yaml, read_recipe
 from schemas.storage.folder import Folder
-from training.recipe import find_resume_conflicts
 
 DESIGN_FILE, RESULT_FILE = "comparison.yaml", "comparison.json"
 TRAINING_FILE = "training.json"
@@ -39,7 +38,7 @@ def check_design(output: Folder, arms: list[Arm], tasks: list[TaskOptions]) -> N
         return
     stored = read_recipe(output.resolve_path(DESIGN_FILE))
     for arm in _select_recipes(arms):
-        if conflicts := find_resume_conflicts(stored.get(arm.name) or {}, _describe_recipe(arm)):
+        if conflicts := compare_recipes(stored.get(arm.name), _describe_recipe(arm)):  # not even steps are free here
             raise UsageError(
                 f"{output.url} compares another recipe {arm.name} ({'; '.join(conflicts[:4])}): pass a new --output"
             )

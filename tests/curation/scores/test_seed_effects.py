@@ -19,7 +19,6 @@ SETTINGS = {
     "questions three times as much": (3, 200, 0.0, 1.0, 1.0),
     "questions alone": (3, 200, 0.0, 1.0, 0.001),
     "all three": (3, 100, 0.1, 0.5, 1.0),
-    "two seeds": (2, 200, 0.05, 0.5, 1.0),
     "five seeds": (5, 200, 0.05, 0.5, 1.0),
     "eight seeds, few questions": (8, 25, 0.2, 0.5, 1.0),
     "many questions": (3, 1000, 0.02, 0.3, 1.0),
@@ -50,6 +49,13 @@ def test_the_interval_covers_the_truth_in_93_to_97_of_100(setting: str) -> None:
     assert 930 <= count_covered(simulate(setting, EFFECT), EFFECT) <= 970
 
 
+def test_two_seeds_are_too_few() -> None:
+    """Their intervals cover less than they say where questions add something, so that the table warns of them."""
+    random = np.random.default_rng(5)
+    differences = random.normal(0, 0.3, (COUNT, 1, 200)) + random.normal(0, 1, (COUNT, 2, 200))
+    assert 890 <= count_covered(differences, 0.0) < 930
+
+
 def test_the_degrees_of_freedom_of_hillis_cover_less() -> None:
     """So the shares of the variance are not squared, as they are there."""
     setting = "questions a third of the seeds' variance"
@@ -73,7 +79,7 @@ def test_answers_that_are_right_or_wrong() -> None:
 @pytest.mark.parametrize("setting", ["all three", "questions as much as seeds", "five seeds"])
 def test_a_planted_effect_is_found_as_often_as_the_design_says(setting: str) -> None:
     """An effect of the detectable size is found in about 80 % of comparisons, and half of it far less often."""
-    detectable = float(np.median(estimate_effects(simulate(setting)).detectable))
+    detectable = float(np.mean(estimate_effects(simulate(setting)).detectable))
     found = {}
     for part in (1.0, 0.5, 0.0):
         effects = estimate_effects(simulate(setting, part * detectable, seed=1))
