@@ -114,7 +114,8 @@ def test_a_sharded_run_trains_on_after_it(tokenizer: Path, tmp_path: Path) -> No
     """On one process: the losses, the samples and all later steps are those of a run that is not sharded."""
     found = []
     for kind in ("none", "fsdp"):
-        asked = ask(tmp_path / kind, tokenizer, held_out={"every": 1}, parallel=kind, steps=3)
+        held_out = {"every": 1, "generate": 2, "generate_tokens": 4}
+        asked = ask(tmp_path / kind, tokenizer, held_out=held_out, parallel=kind, steps=2)
         assert train(asked).status == "done"
         folder = tmp_path / kind
         found.append((drop_times(read_log(folder)), read_log(folder, SAMPLES_FILE), runs.losses(folder / "run")))
