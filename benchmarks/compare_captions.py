@@ -209,7 +209,8 @@ def format_table(found: Mapping[str, Any]) -> list[str]:
     ]
     for task in found["tasks"]:
         one = task["figures"]["multiple_choice"]
-        a, b = (format_seeds(one["by_seed"][arm]).replace("\n", " (") + ")" for arm in ("a", "b"))
+        means = [format_seeds(one["by_seed"][arm]).partition("\n") for arm in ("a", "b")]
+        a, b = (f"{mean} ({seeds.replace(' ', ', ')})" for mean, _, seeds in means)
         difference, null = (format_effect(one[name]).replace("\n", " (") + ")" for name in ("difference", "null"))
         seen = format_value(one["difference"]["detectable"], "")
         lines.append(f"| `{task['task']}` | {task['questions']:,} | {a} | {b} | {difference} | {seen} | {null} |")
