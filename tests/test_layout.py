@@ -15,7 +15,7 @@ PACKAGES = ("schemas", "curation", "pipelines", "training")
 OWN_FOLDERS = ("extending", "docker", "docs", "support", "golden")  # of the tests, which mirror nothing
 COMMANDS = (
     *("annotate", "demo", "download", "evaluate", "ingest", "mix", "render", "select", "shard", "stats", "verify"),
-    "view",
+    *("view", "compare"),
 )
 FUNCTIONS = (
     *(

@@ -77,7 +77,7 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 remove_later_checkpoints(folder / CHECKPOINTS_FOLDER, step)
         if ranks.is_first:
             announce(recipe, run.length)
-        held_out = HeldOutLog(folder, trainer, run.plan, step)
+        held_out = HeldOutLog(run, step)
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks, held_out.best_step)
         ended, outcome = "done", None
         with (

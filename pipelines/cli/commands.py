@@ -69,6 +69,10 @@ COMMANDS = {
         "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
     ),
+    "compare": Entry(
+        "Train two recipes at equal token budgets and seeds, and compare their models on tasks, with 95% intervals.",
+        "compare short.yaml long.yaml --seeds 3 --task vqa.yaml --output comparison",
+    ),
     "engines": Entry(
         "List the engines by kind: which are ready on this machine, what the others miss, and how to get it.",
         "engines --build paddleocr",

@@ -92,7 +92,8 @@ def answer_batch(
     training = model.training
     model.eval()
     try:
-        return _generate_answers(model, tokenizer, batch.to(model.device), options, closing)
+        with torch.inference_mode():
+            return generate_answers(model, tokenizer, batch.to(model.device), options, closing)
     finally:
         model.train(training)
 
@@ -159,10 +160,13 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
     return cut_into_tiles(image, model.options.any_resolution, vision.image_size, vision.patch_size)
 
 
-@torch.inference_mode()
-def _generate_answers(
-    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
+def generate_answers(
+    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int] = ()
 ) -> list[Answer]:
+    """Generates an answer to each row of a batch, as `answer_batch` does, with a model in evaluation mode.
+
+    The caller turns off gradients; in inference mode, a model that is being trained could not go on.
+    """
     special = list(filter(tokenizer.is_special, closing))
     ends = {
         tokenizer.special.end,
