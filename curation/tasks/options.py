@@ -10,7 +10,7 @@ from curation.tasks.layouts.layout import USUAL, Layout, RightChoice
 from curation.tasks.layouts.registry import LAYOUTS
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_layers import read_merged_recipe
-from schemas.output_set.recipe_paths import anchor_paths
+from schemas.output_set.recipe_paths import RelativeToRecipe, anchor_paths
 
 PROMPT_FIELDS = ("question", "choices")
 ANSWER_FIELDS = ("answer",)
@@ -179,7 +179,7 @@ class TaskListOptions(Options):
     """Lists tasks that are evaluated together, such as the columns of a table."""
 
     kind: ClassVar[str] = "tasks"
-    tasks: list[RecipePath] = Field(min_length=1, description="task files")
+    tasks: Annotated[list[str], RelativeToRecipe()] = Field(min_length=1, description="task files")
     each: dict[str, Any] = Field({}, description="options of every task in place of its own, such as shots: [0, 8]")
 
     @classmethod

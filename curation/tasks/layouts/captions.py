@@ -3,21 +3,19 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from curation.sources import coco, textcaps
 from curation.sources.formats.fields import malformed_row_error
 from curation.sources.formats.json_object import read_list
 from curation.tasks.layouts.layout import Fields, Layout, Row
 from schemas.records.quarantine import Reason, Rejected
 
 
-def split_karpathy(row: Row) -> Iterator[Row]:
+def read_karpathy(row: Row) -> Iterator[Row]:
     """Yields a row of Karpathy's `dataset_coco.json` with the path of its image, `val2014/COCO_val2014_....jpg`."""
     if "filename" not in row or "image" in row:
         yield row
         return
-    folder, name = row.get("filepath"), row["filename"]
-    if not isinstance(name, str) or not isinstance(folder, str | None):
-        raise malformed_row_error("filepath or filename is not a text")
-    yield {**row, "image": f"{folder}/{name}" if folder else name}
+    yield {**row, "image": coco.name_image(row)}
 
 
 def read_captioned_images(file: BinaryIO) -> Iterator[Any]:
@@ -45,7 +43,7 @@ def read_captioned_images(file: BinaryIO) -> Iterator[Any]:
 def read_textcaps(file: BinaryIO) -> Iterator[Any]:
     """Yields the images of TextCaps' `data`, which has a row for each caption, each with all its captions."""
     images: dict[Any, dict[str, Any]] = {}
-    for row in read_list("data")(file):
+    for row in read_list(textcaps.LIST)(file):
         if not isinstance(row, dict) or not isinstance(row.get("image_id"), int | str):
             yield malformed_row_error("a caption names no image_id")
             continue
@@ -59,8 +57,8 @@ COCO = Layout(
     Fields(
         id=("cocoid", "question_id", "image_id", "index"), question=(), answers=("sentences", "answer"), category=()
     ),
-    items={".json": read_list("images")},
-    prepare=split_karpathy,
+    items={".json": read_list(coco.LIST)},
+    prepare=read_karpathy,
     needs_question=False,
 )
 
@@ -84,7 +82,7 @@ TEXTCAPS = Layout(
         question=(),
         answers=("captions", "reference_strs", "caption_str"),
         images=("image", "image_id"),
-        image_name="{}.jpg",
+        image_name="{}" + textcaps.ENDING,
         category=(),
     ),
     items={".json": read_textcaps},

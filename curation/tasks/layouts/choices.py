@@ -20,7 +20,7 @@ def ask_mmbench(row: Row) -> Iterator[Row]:
     Parquet files have the text `nan` where a hint or a choice is missing.
     """
     known = {name: None if value == "nan" else value for name, value in row.items()}
-    index, hint = str(known.get("index", "")), known.get("hint")
+    index, hint = str(known.get("index") or ""), known.get("hint")
     if isinstance(hint, str) and hint.strip():
         known["question"] = f"{hint.strip()}\n{known.get('question') or ''}"
     yield {**known, "circle": str(int(index) % _CIRCLE) if index.isdecimal() else index}
@@ -122,7 +122,7 @@ SEED = Layout(
 LAYOUTS = (
     Layout(
         "ai2d",  # `questions/*.json`, or a JSONL of these
-        Fields(images=("image",), category=("abcLabel",), right_choice=("index", "letter")),
+        Fields(images=("image",), right_choice=("index", "letter")),
         items={".json": ai2d.read_items},
         prepare=read_diagram,
     ),

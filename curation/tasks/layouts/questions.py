@@ -7,9 +7,8 @@ import re
 from collections.abc import Iterator
 
 from curation.sources.formats.image_questions import QuestionFields
-from curation.sources.formats.json_list import read_entries
 from curation.sources.formats.json_object import read_list
-from curation.sources.instructions import chartqa, docvqa, gqa, textvqa
+from curation.sources.instructions import chartqa, docvqa, gqa, textvqa, vizwiz
 from curation.sources.reader import SourceReader
 from curation.tasks.layouts.layout import FILE, Fields, Items, Layout, Row
 
@@ -42,9 +41,14 @@ def take_raw_answers(row: Row) -> Iterator[Row]:
         yield named
 
 
+def share_items(source: SourceReader) -> dict[str, Items]:
+    """Returns the reader of the JSON files of a set that `ingest` reads."""
+    assert source.items is not None
+    return {".json": source.items}
+
+
 def share_source(name: str, source: SourceReader, fields: QuestionFields, *questions: str) -> Layout:
     """Returns the layout of a set that `ingest` reads by `fields`; `questions` are other names of its columns."""
-    assert source.items is not None
     return Layout(
         name,
         Fields(
@@ -55,7 +59,7 @@ def share_source(name: str, source: SourceReader, fields: QuestionFields, *quest
             image_name="{}" + fields.ending,
             category=("category", "type"),
         ),
-        items={".json": source.items},
+        items=share_items(source),
     )
 
 
@@ -71,14 +75,13 @@ VQAV2 = Layout(
 OKVQA = Layout("okvqa", Fields(category=()), items=_VQA, prepare=take_raw_answers, has_annotations=True)
 
 VIZWIZ = Layout(
-    "vizwiz",  # `val.json`, a list whose questions have no id but that of their image
+    "vizwiz",  # `val.json`, whose questions have no id but their image's name
     Fields(
-        id=("question_id", "index", "image"),
-        answers=("answers", "answer"),
-        images=("image",),
+        id=("question_id", "index", vizwiz.FIELDS.image),
+        images=(vizwiz.FIELDS.image,),
         category=("answer_type", "category"),
     ),
-    items={".json": read_entries},
+    items=share_items(vizwiz.SOURCE),
 )
 
 LAYOUTS = (

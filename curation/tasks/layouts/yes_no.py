@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from curation.sources.formats.fields import malformed_row_error
+from curation.sources.formats.fields import decode_text, malformed_row_error
 from curation.sources.formats.json_list import read_entries
 from curation.sources.formats.row_images import is_present
 from curation.tasks.layouts.layout import FILE, Fields, Layout, Row
@@ -29,14 +29,13 @@ def read_json_lines(file: BinaryIO) -> Iterator[Any]:
 
 def read_mme_lines(file: BinaryIO) -> Iterator[Any]:
     """Yields the questions of an image of MME: lines of a question, a tab and its answer."""
-    for number, line in enumerate(file.read(MAX_JSON).decode("utf-8", "surrogateescape").splitlines()):
+    for number, line in enumerate(file.read(MAX_JSON).splitlines()):
         if line.strip():
-            question, tab, answer = line.rstrip().rpartition("\t")
-            yield (
-                {"line": number, "question": question, "answer": answer}
-                if tab
-                else malformed_row_error(f"line {number} has no tab before its answer")
-            )
+            question, tab, answer = line.rstrip().rpartition(b"\t")
+            if tab:
+                yield {"line": number, "question": decode_text(question), "answer": decode_text(answer)}
+            else:
+                yield malformed_row_error(f"line {number} has no tab before its answer")
 
 
 def read_pope(row: Row) -> Iterator[Row]:
@@ -87,7 +86,7 @@ def read_hallusionbench(row: Row) -> Iterator[Row]:
         "id": uid,
         "question": row.get("question"),
         "answer": _ANSWERS.get(str(answer), answer),
-        "images": [image] if shows else [],
+        "images": (image if isinstance(image, list) else [image]) if shows else [],
         "category": kind,
         "group": str(uid).rsplit("_", 2)[0],
         "split": "image" if shows else "non_image",

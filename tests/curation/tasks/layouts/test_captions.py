@@ -7,8 +7,9 @@ import pytest
 
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
-from tests.curation.tasks.support.published import JSON, STRUCTS
+from tests.curation.tasks.support.json_rows import JSON
 from tests.curation.tasks.support.reading import list_faults, read, read_published, read_rows
+from tests.curation.tasks.support.table_rows import STRUCTS
 
 
 def test_karpathy_splits_of_coco(tmp_path: Path) -> None:

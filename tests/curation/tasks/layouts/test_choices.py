@@ -6,17 +6,10 @@ import pytest
 
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
-from tests.curation.tasks.support.published import (
-    JSON,
-    MMBENCH,
-    PICTURES,
-    STRUCTS,
-    TABLES,
-    encode_base64,
-    write_json,
-    write_tsv,
-)
+from tests.curation.tasks.support.json_rows import JSON
+from tests.curation.tasks.support.published import write_json, write_tsv
 from tests.curation.tasks.support.reading import list_faults, read, read_published, read_rows
+from tests.curation.tasks.support.table_rows import MMBENCH, PICTURES, STRUCTS, TABLES, encode_base64
 
 CHOICE = "multiple_choice"
 NUMBERS = ("One", "Two", "Three", "Four")

@@ -6,8 +6,9 @@ import pytest
 
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
-from tests.curation.tasks.support.published import JSON, PICTURES, STRUCTS
+from tests.curation.tasks.support.json_rows import JSON
 from tests.curation.tasks.support.reading import list_faults, read_published, read_rows
+from tests.curation.tasks.support.table_rows import PICTURES, STRUCTS
 
 ATTACK = "attack_success_rate"
 

@@ -7,16 +7,10 @@ import pytest
 
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
-from tests.curation.tasks.support.published import (
-    JSON,
-    STRUCTS,
-    VQA_ANNOTATIONS,
-    VQA_QUESTIONS,
-    Row,
-    write_annotations,
-    write_published,
-)
+from tests.curation.tasks.support.json_rows import JSON, VQA_ANNOTATIONS, VQA_QUESTIONS, Row
+from tests.curation.tasks.support.published import write_annotations, write_published
 from tests.curation.tasks.support.reading import list_faults, read, read_published, read_rows
+from tests.curation.tasks.support.table_rows import STRUCTS
 
 NAME = "v2_OpenEnded_mscoco_val2014_questions.json"
 

@@ -10,8 +10,10 @@ from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
 from schemas.records.quarantine import Rejected
-from tests.curation.tasks.support.published import JSON, PICTURES, STRUCTS, encode_base64, write_published
+from tests.curation.tasks.support.json_rows import JSON
+from tests.curation.tasks.support.published import write_published
 from tests.curation.tasks.support.reading import list_faults, read, read_published, read_rows
+from tests.curation.tasks.support.table_rows import PICTURES, STRUCTS, encode_base64
 
 
 def test_the_three_files_of_pope_count_their_questions_anew(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 from curation.scores.answers.registry import METRICS
 from curation.tasks.files import QuestionSet, read_question_set
 from curation.tasks.options import QuestionSetOptions
-from tests.curation.tasks.support.published import Row, write_json, write_parquet, write_published, write_tsv
+from tests.curation.tasks.support.json_rows import Row
+from tests.curation.tasks.support.published import write_json, write_parquet, write_published, write_tsv
 
 
 def read(path: Path, layout: str | None, metric: str, **options: Any) -> QuestionSet:
