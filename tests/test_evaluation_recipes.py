@@ -1,9 +1,11 @@
 """The tasks of `recipes/evaluate`: what each table evaluates, and that a copy of each reads its benchmarks' files."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
+import yaml
 from braceexpand import braceexpand  # type: ignore[attr-defined]  # it has no types
 
 from curation.scores.answers.registry import METRICS
@@ -17,6 +19,11 @@ from pipelines.evaluate.model import OpenTask, load_all_tasks, open_task
 from tests.conftest import jpeg
 from tests.curation.tasks.support.published import write_annotations, write_published
 from tests.test_recipes import RECIPES, run
+from tests.training.support import tiny
+from training.model.config import PromptOptions
+from training.model.lmm import ResamplerLMM
+from training.model.pretrained import save_pretrained
+from training.model.tokens import load_tokenizer
 
 TABLES = {
     "xgen_mm_table1": ("0,4,8", "vqav2 textvqa okvqa coco nocaps textcaps"),
@@ -149,3 +156,26 @@ def test_a_task_reads_the_published_files(name: str, tmp_path: Path) -> None:
         images = [part for part in shot.question if not isinstance(part, str)]
         assert images == list(question.images)
         assert shot.question != tuple(images), "a text follows"
+
+
+@pytest.mark.slow
+def test_a_model_answers_every_benchmark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has learnt nothing, a token for each question: every question is a row, and every task has a figure."""
+    monkeypatch.chdir(tmp_path)
+    options = tiny.options(tiny.write_tokenizer(tmp_path / "tokenizer"))
+    save_pretrained(ResamplerLMM.build(options), load_tokenizer(options), tmp_path / "model", prompts=PromptOptions())
+    named = []
+    for name in TASKS:
+        short = name.removeprefix("evaluate/")
+        Path("tasks", short).parent.mkdir(parents=True, exist_ok=True)
+        values = yaml.safe_load(RECIPES[name].read_text()) | {"name": short.replace("/", "-")}
+        Path("tasks", f"{short}.yaml").write_text(yaml.safe_dump(values))
+        draw_task(load_task(f"tasks/{short}.yaml"))
+        named.append(f"{short}.yaml")
+    each = {"shots": [0], "max_new_tokens": 1}
+    Path("tasks", "all.yaml").write_text(yaml.safe_dump({"kind": "tasks", "tasks": named, "each": each}))
+    words = ["shardloom", "evaluate", "model", "model", "--task", "tasks/all.yaml", "--output", "scores", "--json"]
+    found = json.loads(run(*words, "--device", "cpu"))["tasks"]
+    counts = {name.replace("/", "-"): count for name, (count, _) in QUESTIONS.items()}
+    assert {task["task"]: task["questions"] for task in found} == counts
+    assert all(next(iter(task["figures"].values()))["value"] is not None for task in found)
