@@ -34,6 +34,14 @@ def _check_choice(text: str) -> str:
     return text
 
 
+def _drop_kind(values: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Returns a file's values without its kind, if that is the right one.
+
+    It may be left out; but where mappings merge, one with a kind would replace one without.
+    """
+    return {name: value for name, value in values.items() if (name, value) != ("kind", kind)}
+
+
 class ColumnOptions(Options):
     """Names the columns of a question file. Where one is not named, the usual names are looked for in order."""
 
@@ -172,7 +180,11 @@ class TaskOptions(Options):
     @classmethod
     def read_file(cls, path: str) -> dict[str, Any]:
         """Reads a task file and its bases. Returns the values, with paths from the working folder."""
-        return read_merged_recipe(path, lambda values, place: anchor_paths(values, cls, place))
+        return read_merged_recipe(path, cls._anchor)
+
+    @classmethod
+    def _anchor(cls, values: dict[str, Any], path: str) -> dict[str, Any]:
+        return _drop_kind(anchor_paths(values, cls, path), cls.kind)
 
 
 class TaskListOptions(Options):
@@ -189,6 +201,6 @@ class TaskListOptions(Options):
 
     @classmethod
     def _anchor(cls, values: dict[str, Any], path: str) -> dict[str, Any]:
-        found = anchor_paths(values, cls, path)
+        found = _drop_kind(anchor_paths(values, cls, path), cls.kind)
         each = found.get("each")
         return found | {"each": anchor_paths(each, TaskOptions, path)} if isinstance(each, dict) else found

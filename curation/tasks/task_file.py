@@ -18,9 +18,7 @@ def load_tasks(path: str) -> list[TaskOptions]:
     """
     if merge_layers(read_layers(path)).get("kind") != LIST:
         return [load_task(path)]
-    values = TaskListOptions.read_file(path)
-    values.pop("kind")
-    listed = validate_options(TaskListOptions, values, path, what=LIST)
+    listed = validate_options(TaskListOptions, TaskListOptions.read_file(path), path, what=LIST)
     return [load_task(task, RecipeLayer(path, dict(listed.each))) for task in listed.tasks]
 
 
@@ -31,8 +29,8 @@ def load_task(path: str, changes: RecipeLayer | None = None) -> TaskOptions:
     naming what is wrong.
     """
     values = TaskOptions.read_file(path)
-    if (kind := values.pop("kind", KIND)) != KIND:
-        raise UsageError(f"{path} is of the kind {format_value(kind)}, not {KIND}")
+    if "kind" in values:
+        raise UsageError(f"{path} is of the kind {format_value(values['kind'])}, not {KIND}")
     if changes is not None:
         values = merge_layers([RecipeLayer(path, values), changes])
     task = validate_options(TaskOptions, values, path, what=KIND)
