@@ -15,7 +15,7 @@ from curation.tasks.options import QuestionSetOptions, TaskOptions
 from curation.tasks.prompts import QuestionPrompter
 from curation.tasks.question import ImageFile, Question
 from curation.tasks.task_file import load_task, load_tasks
-from pipelines.evaluate.model import OpenTask, load_all_tasks, open_task
+from pipelines.evaluate.model import OpenTask, open_task
 from tests.conftest import jpeg
 from tests.curation.tasks.support.published import write_annotations, write_published
 from tests.test_recipes import RECIPES, run
@@ -126,7 +126,7 @@ def test_a_copy_of_a_table_reads_its_benchmarks(table: str, tmp_path: Path, monk
     shots, names = TABLES[table]
     run("shardloom", "recipe", "copy", f"evaluate/{table}", "--output", "evaluate")
     assert "a valid recipe of the kind tasks" in run("shardloom", "recipe", "check", f"evaluate/{table}.yaml")
-    tasks = load_all_tasks([f"evaluate/{table}.yaml"])
+    tasks = load_tasks(f"evaluate/{table}.yaml")
     assert [task.name for task in tasks] == names.split()
     assert {",".join(map(str, task.shots)) for task in tasks} == {shots}
     for task in tasks:

@@ -47,7 +47,10 @@ def evaluate_model(
     `tasks` are task files and lists of such. All are read before the model is loaded. Raises `UsageError` for a wrong
     task, a model that is none, and an output folder that holds predictions already.
     """
-    opened = [open_task(task) for task in load_all_tasks(tasks)]
+    opened = [open_task(task) for path in tasks for task in load_tasks(path)]
+    names = Counter(task.options.name for task in opened)
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
     folder = Folder(output)
     folder.check_output()
     if folder.list_files(ROWS):
@@ -59,15 +62,6 @@ def evaluate_model(
     return [
         answer_task(loaded, task, shots, model, batch_size, folder) for task in opened for shots in task.options.shots
     ]
-
-
-def load_all_tasks(paths: Sequence[str]) -> list[TaskOptions]:
-    """Reads task files and lists of such. Raises `UsageError`, also for two tasks of one name."""
-    found = [task for path in paths for task in load_tasks(path)]
-    names = Counter(task.name for task in found)
-    if repeated := [name for name, count in names.items() if count > 1]:
-        raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
-    return found
 
 
 def open_task(task: TaskOptions) -> OpenTask:
