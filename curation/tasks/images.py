@@ -1,5 +1,7 @@
 """Finds the images that rows of a question set name, in a folder or in a tar."""
 
+from collections.abc import Callable
+
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import QuestionImage
 from schemas.errors import StorageError, UsageError
@@ -40,7 +42,7 @@ class QuestionImages:
     def _find_ending(self, name: str) -> str:
         """Returns the name with the first of the usual endings that there is; the name itself if there is none."""
         names = [name.removesuffix(_ANY_ENDING) + ending for ending in _ENDINGS]
-        is_there = self._members.__contains__ if self._tar is not None else self._folder.exists
+        is_there: Callable[[str], bool] = self._folder.exists if self._tar is None else self._members.__contains__
         return next((each for each in names if _is_inside(each) and is_there(each)), name)
 
     def _read_file(self, name: str) -> bytes:
