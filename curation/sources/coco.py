@@ -32,7 +32,9 @@ def read(item: Any) -> ParsedCaptionedImage:
         raise Rejected(Reason.NO_CAPTION, "there is no sentence")
     image = read_image_name(name_image(row), "filename")
     about = {"captions": captions, "split": split}
-    return ParsedCaptionedImage(to_uid(row.get("cocoid")) or None, None, image, captions[0], dump_metadata(about))
+    return ParsedCaptionedImage(
+        to_uid(row.get("cocoid")) or None, None, image, captions[0], metadata=dump_metadata(about)
+    )
 
 
 def name_image(row: Mapping[str, Any]) -> str:

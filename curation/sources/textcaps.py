@@ -27,7 +27,7 @@ def read(item: Any) -> ParsedCaptionedImage:
     image = read_image_name(row.get("image_id"), "image_id", ENDING)
     text = read_caption_text(row.get("caption_str"))
     about = dump_metadata(select_other_fields(row, _LEFT_OUT))
-    return ParsedCaptionedImage(to_uid(row.get("caption_id")) or None, None, image, text, about)
+    return ParsedCaptionedImage(to_uid(row.get("caption_id")) or None, None, image, text, metadata=about)
 
 
 SOURCE = SourceReader(
