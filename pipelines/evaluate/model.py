@@ -12,7 +12,7 @@ from curation.tasks.images import QuestionImages
 from curation.tasks.options import TaskOptions
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
 from curation.tasks.question import Question
-from curation.tasks.task_file import load_task
+from curation.tasks.task_file import load_tasks
 from pipelines.evaluate.model_scores import QUARANTINE, ROWS
 from pipelines.output.writer import encode_parquet
 from pipelines.terminal.progress import Progress
@@ -42,12 +42,12 @@ class OpenTask:
 def evaluate_model(
     model: str, tasks: Sequence[str], output: str, batch_size: int = BATCH_SIZE, device: Device = "auto"
 ) -> list[Predictions]:
-    """Answers the questions of all task files with each number of demonstrations, and writes the predictions.
+    """Answers the questions of all tasks with each number of demonstrations, and writes the predictions.
 
-    All tasks are read before the model is loaded. Raises `UsageError` for a wrong task, a model that is none, and an
-    output folder that holds predictions already.
+    `tasks` are task files and lists of such. All are read before the model is loaded. Raises `UsageError` for a wrong
+    task, a model that is none, and an output folder that holds predictions already.
     """
-    opened = [open_task(path) for path in tasks]
+    opened = [open_task(task) for path in tasks for task in load_tasks(path)]
     names = Counter(task.options.name for task in opened)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
@@ -64,9 +64,8 @@ def evaluate_model(
     ]
 
 
-def open_task(path: str) -> OpenTask:
-    """Reads a task file and all that it names, but no images. Raises `UsageError`."""
-    task = load_task(path)
+def open_task(task: TaskOptions) -> OpenTask:
+    """Reads all that a task names, but no images. Raises `UsageError`."""
     metric = METRICS[task.metric]
     found = read_question_set(task.questions, metric)
     questions = found.questions

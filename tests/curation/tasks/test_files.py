@@ -80,16 +80,21 @@ def test_tar_of_captioned_images(tmp_path: Path) -> None:
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("id,answer\n")
+    (tmp_path / "q.json").write_text("[]")
     (tmp_path / "q.jsonl").write_text('{"id": "b"}\n')
     (tmp_path / "q.parquet").write_bytes(b"PAR1")
     for name, message in {
-        "q.csv": r"questions are read from \.jsonl, \.parquet, \.tar files$",
+        "q.csv": r"questions are read from \.jsonl, \.tsv, \.parquet, \.tar files$",
+        "q.json": r"from \.jsonl, \.tsv, \.parquet, \.tar files; others need questions\.layout$",
         "q.jsonl": "none of its 1 rows is a question, the first because it has 0 answers; exact_match needs 1$",
         "q.parquet": "q.parquet can't be read: ",
         "none.jsonl": "no file matches ",
     }.items():
         with pytest.raises(UsageError, match=message):
             read(tmp_path / name)
+    message = r"q\.csv: questions of the layout pope are read from \.jsonl, \.tsv, \.parquet, \.tar, \.json files$"
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path / "q.csv", layout="pope")
 
 
 def test_images_of_a_folder(tmp_path: Path) -> None:

@@ -184,6 +184,17 @@ def test_few_shots_odd_rows_and_a_limit(folder: Path, run: Run, tmp_path: Path) 
     assert [row["stage"] for row in quarantined] == ["read", "predict"]
 
 
+def test_a_list_of_tasks(folder: Path, run: Run, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_task(folder, name, [(0, 0)])
+    (folder / "list.yaml").write_text("kind: tasks\ntasks: [first.yaml, second.yaml]\neach: {max_new_tokens: 1}\n")
+    code, found, _ = run("model", "--task", "list.yaml", "--output", str(tmp_path / "out"), "--json")
+    assert code == 0
+    assert [(task["name"], task["questions"]) for task in found["tasks"]] == [("first-0shot", 1), ("second-0shot", 1)]
+    code, _, err = run("model", "-t", "list.yaml", "-t", "first.yaml", "--output", str(tmp_path / "other"))
+    assert (code, err) == (2, "error: --task: two tasks have the name first: set another in one of the files\n")
+
+
 @pytest.mark.slow
 def test_few_shots_of_a_model_that_has_learnt_its_pictures(run: Run, tmp_path: Path) -> None:
     """With its own pictures it is right, with swapped ones wrong: accuracy and CIDEr have intervals that are apart."""

@@ -19,7 +19,10 @@ def answered(right: list[bool], group: int = 1) -> list[AnsweredQuestion]:
 
 def test_metrics_by_name() -> None:
     expected = "cider vqa_accuracy exact_match anls relaxed_accuracy multiple_choice pope mme grounding error_rates"
-    assert list(METRICS) == [*expected.split(), "attack_success_rate"]
+    assert list(METRICS) == [
+        *expected.split(),
+        *("attack_success_rate", "circular_choice", "answer_rule", "hallusion_rule", "mm_vet_rule"),
+    ]
 
 
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
