@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_v
 
 from curation.format_strings import parse_format
 from curation.scores.answers.registry import METRICS
+from curation.tasks.judge_options import JudgeOptions
 from schemas.output_set.options import Options, RecipePath
 
 PROMPT_FIELDS = ("question", "choices")
@@ -123,6 +124,9 @@ class TaskOptions(Options):
     stop: list[str] = Field([], description="texts before which generation ends")
     read_out: ReadOutOptions = ReadOutOptions()
     metric: str
+    judge: JudgeOptions | None = Field(
+        None, description="a language model that judges the answers; without it the metric's rule alone"
+    )
 
     @field_validator("metric")
     @classmethod

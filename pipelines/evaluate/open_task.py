@@ -1,0 +1,41 @@
+"""Reads a task file with the questions and demonstrations that it names."""
+
+import random
+from dataclasses import dataclass
+
+from curation.scores.answers.registry import METRICS
+from curation.tasks.demonstrations import Demonstrations
+from curation.tasks.files import QuestionSet, read_question_set
+from curation.tasks.images import QuestionImages
+from curation.tasks.options import TaskOptions
+from curation.tasks.question import Question
+from curation.tasks.task_file import load_task
+from training.evaluation.predict import DemonstrationSet
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTask:
+    """Holds a task with the questions and demonstrations that were read for it."""
+
+    options: TaskOptions
+    found: QuestionSet
+    questions: list[Question]
+    images: QuestionImages
+    demonstrations: DemonstrationSet | None
+
+
+def open_task(path: str) -> OpenTask:
+    """Reads a task file and all that it names, but no images. Raises `UsageError`."""
+    task = load_task(path)
+    metric = METRICS[task.metric]
+    found = read_question_set(task.questions, metric)
+    questions = found.questions
+    if task.limit is not None and task.limit < len(questions):
+        chosen = sorted(random.Random(task.seed).sample(range(len(questions)), task.limit))
+        questions = [questions[at] for at in chosen]
+    demonstrations = None
+    if (source := task.demonstrations) is not None:
+        pool = read_question_set(source.questions, metric).questions
+        drawer = Demonstrations(pool, source.pool, source.seed)
+        demonstrations = DemonstrationSet(drawer, QuestionImages(source.questions))
+    return OpenTask(task, found, questions, QuestionImages(task.questions), demonstrations)
