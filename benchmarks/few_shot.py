@@ -1,6 +1,6 @@
 """Shows that few-shot prompts reach a model: one that knows its scenes by heart, and itself with swapped images.
 
-    nice -n 19 python -m benchmarks.few_shot OUTPUT [--scenes 32] [--documents 400] [--steps 400] [--seed 0]
+    nice -n 19 python -m benchmarks.few_shot OUTPUT [--scenes 16] [--documents 200] [--steps 200] [--seed 0]
 
 The model of `recipes/train/tiny/few_shot.yaml` trains on documents of nine drawn scenes with their captions, in random
 order, until it knows them by heart. It is then asked for the caption of each scene with 0, 4 and 8 demonstrations, once
@@ -58,7 +58,7 @@ def read_options() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
-    for name, default in (("scenes", 32), ("documents", 400), ("steps", 400), ("seed", 0)):
+    for name, default in (("scenes", 16), ("documents", 200), ("steps", 200), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
