@@ -29,6 +29,7 @@ from curation.leaks.texts import WORDS
 from schemas.records.quarantine import Rejected
 
 BATCH = 32
+SHOWN = 2  # wrong pairs of each kind that are printed
 SMALL = 100  # pixels of the shorter side, below which an image is left out
 SIDE = 512  # pixels of the longer side, as of DataComp's images
 ImageChange = Callable[[Image.Image, random.Random], Image.Image]
@@ -194,7 +195,7 @@ def print_table(what: str, rows: Iterable[Row]) -> None:
     faults = []
     for name, of, found, pairs, wrong in rows:
         print(f"| {name} | {of} | {found / of:.1%} | {f'{found / pairs:.1%}' if pairs else '-'} |", flush=True)
-        faults += [f"wrong pair, {name}: {' = '.join(pair)}" for pair in wrong]
+        faults += [f"wrong pair, {name}: {pair[0][:80]!r} = {pair[1][:80]!r}" for pair in wrong[:SHOWN]]
     print("\n".join([*faults, ""]))
 
 
