@@ -10,6 +10,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "train": ("torch", "transformers", "safetensors"),
     "s3": ("s3fs",),
     "captions": ("openai",),
+    "evaluate": ("pycocotools", "jiwer"),
 }
 """By extra, the modules that are imported only where it is installed."""
 

@@ -15,7 +15,7 @@ from curation.tasks.options import QuestionSetOptions, TaskOptions
 from curation.tasks.prompts import QuestionPrompter
 from curation.tasks.question import ImageFile, Question
 from curation.tasks.task_file import load_task, load_tasks
-from pipelines.evaluate.model import OpenTask, open_task
+from pipelines.evaluate.open_task import OpenTask, open_task
 from tests.conftest import jpeg
 from tests.curation.tasks.support.published import write_annotations, write_published
 from tests.test_recipes import RECIPES, run

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
+from curation.scores.bootstrap import UNKNOWN, Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box, Detection
 from schemas.records.ground_truth import TrueBox
 
@@ -76,6 +76,7 @@ class ClassScore:
     mean_iou: Estimate  # of the objects found
     asked: int  # objects in images for which the detector was asked for their class
     recall_asked: Estimate  # the recall of these objects
+    coco_ap: Estimate = UNKNOWN  # COCO's AP@[.5:.95], which `coco` adds
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
+from curation.scores.bootstrap import UNKNOWN, Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box
 from schemas.records.ground_truth import TextTruth
 from schemas.records.text_line import TextLine
@@ -80,6 +80,8 @@ class TextScore:
     cer: Estimate
     wer: Estimate
     places_found: Estimate  # share
+    ordinary_cer: Estimate = UNKNOWN  # in reading order, which `ordered_text` adds
+    ordinary_wer: Estimate = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

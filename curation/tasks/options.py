@@ -8,6 +8,7 @@ from curation.format_strings import parse_format
 from curation.scores.answers.registry import METRICS
 from curation.tasks.layouts.layout import USUAL, Layout, RightChoice
 from curation.tasks.layouts.registry import LAYOUTS
+from curation.tasks.judge_options import JudgeOptions
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.output_set.recipe_paths import RelativeToRecipe, anchor_paths
@@ -160,6 +161,9 @@ class TaskOptions(Options):
     stop: list[str] = Field([], description="texts before which generation ends")
     read_out: ReadOutOptions = ReadOutOptions()
     metric: str
+    judge: JudgeOptions | None = Field(
+        None, description="a language model that judges the answers; without it the metric's rule alone"
+    )
 
     @field_validator("metric")
     @classmethod

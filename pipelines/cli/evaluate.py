@@ -18,7 +18,7 @@ FLAGS = {  # those that are not for all kinds, with the kinds that they are for
     ("truth", "index"): ("boxes", "ocr"),
     ("iou", "aliases"): ("boxes",),
     ("caption_from", "caption_column", "caption_name"): ("captions",),
-    ("task", "output", "from_rows", "against", "batch_size", "device"): ("model",),
+    ("task", "output", "from_rows", "against", "batch_size", "device", "leaks"): ("model",),
 }
 
 
@@ -64,6 +64,12 @@ def evaluate(
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="model: auto: cuda if available, with bf16 weights")
     ] = None,
+    leaks: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="model: look for the questions in this set of training shards; may be repeated"
+        ),
+    ] = None,
     fail_under: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="exit 1 if this score, named as in --json, is worse; may be repeated"),
@@ -80,7 +86,7 @@ def evaluate(
     _refuse_other_flags(what, context.params)
     if what == "model":
         with report_activity("evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"):
-            found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device)
+            found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device, leaks or [])
     elif folder is None:
         raise UsageError(f"evaluate {what}: pass the folder of an annotation set")
     elif what == "captions":
@@ -149,11 +155,12 @@ def _evaluate_model(
     against: str | None,
     batch_size: int | None,
     device: Literal["auto", "cpu", "cuda"] | None,
+    leaks: list[str],
 ) -> dict[str, Any]:
     from pipelines.evaluate.model_scores import read_all_predictions, score_predictions, write_scores
 
     if from_rows is not None:
-        if folder is not None or tasks or output is not None or (batch_size, device) != (None, None):
+        if folder is not None or tasks or leaks or output is not None or (batch_size, device) != (None, None):
             raise UsageError("--from-rows scores predictions that are there: pass no model, task or output with it")
         predictions = read_all_predictions(from_rows)
         others = None if against is None else read_all_predictions(against)
@@ -166,6 +173,7 @@ def _evaluate_model(
     others = None if against is None else read_all_predictions(against)
     from pipelines.evaluate.model import BATCH_SIZE, evaluate_model
 
-    found = score_predictions(evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto"), others)
+    predictions = evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto", leaks)
+    found = score_predictions(predictions, others)
     write_scores(output, found)
     return found.to_dict()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
+from curation.tasks.task_file import load_tasks
 from pipelines.compare.budget import Budget, check_equal_budgets, compute_budget, find_order_difference
 from pipelines.compare.design import FIRST, NULL, SECOND, Arm, Training, list_trainings
 from pipelines.compare.folder import (
@@ -19,7 +20,8 @@ from pipelines.compare.folder import (
 )
 from pipelines.compare.scores import Comparison, score_comparison
 from pipelines.compare.training import train_model
-from pipelines.evaluate.model import BATCH_SIZE, OpenTask, answer_task, open_task
+from pipelines.evaluate.model import BATCH_SIZE, answer_task
+from pipelines.evaluate.open_task import OpenTask, open_task
 from schemas.errors import UsageError
 from schemas.log import LOG
 from schemas.output_set.lock import lock_output
@@ -87,7 +89,7 @@ def plan_comparison(options: CompareOptions) -> ComparisonPlan:
     """
     if options.seeds < 2:
         raise UsageError(f"--seeds {options.seeds}: an interval needs at least 2 seeds")
-    tasks = [open_task(path) for path in options.tasks]
+    tasks = [open_task(task) for path in options.tasks for task in load_tasks(path)]
     names = Counter(task.options.name for task in tasks)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")

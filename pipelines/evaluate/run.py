@@ -9,6 +9,7 @@ found. An image quarantined for another reason (its file, a filter) is counted a
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -16,9 +17,12 @@ import pyarrow.compute as pc
 
 from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.scores.boxes import BoxScores, match_detections, normalise_label, score_boxes
+from curation.scores.coco import CocoImage, add_coco_scores
+from curation.scores.ordered_text import add_ordinary_rates, count_ordinary_errors
 from curation.scores.text import TextScores, count_picture_errors, score_texts
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.log import LOG
 from schemas.output_set.layout import DATA, QUARANTINE, read_manifests
 from schemas.output_set.recipe_file import format_value, read_stored_recipe
 from schemas.records.box import BOXES_COLUMN, Detection
@@ -101,7 +105,7 @@ def evaluate_boxes(
     names = _read_aliases(aliases)
     entries = read_box_truth(_read_file(truth), truth)
     counts = ImageCounts(len(entries), without_boxes=sum(not entry.has_boxes for entry in entries))
-    images = []
+    images, coco_images = [], []
     for entry, row in _match_entries(
         [entry for entry in entries if entry.has_boxes], annotations, truth, index, BOXES_COLUMN, counts
     ):
@@ -110,18 +114,29 @@ def evaluate_boxes(
         asked = {normalise_label(tag["name"], names) for tag in row.get(TAGS_COLUMN.name) or ()}
         exhaustive = {normalise_label(label, names) for label in entry.exhaustive_for}
         images.append(match_detections(boxes, found, exhaustive, asked, iou))
-    return Evaluation("boxes", annotations, truth, index, counts, score_boxes(images, iou))
+        coco_images.append(CocoImage(boxes, found, frozenset(exhaustive)))
+    _note_missing_library("pycocotools", "COCO's AP")
+    scores = add_coco_scores(score_boxes(images, iou), coco_images)
+    return Evaluation("boxes", annotations, truth, index, counts, scores)
 
 
 def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
     """Scores text lines against a truth. Raises `UsageError` for an invalid file, and if no image can be compared."""
     entries = read_text_truth(_read_file(truth), truth)
     counts = ImageCounts(len(entries))
-    pictures = []
+    pictures, ordinary = [], []
     for entry, row in _match_entries(entries, annotations, truth, index, OCR_COLUMN, counts):
         lines = [_parse_line(one) for one in row.get(OCR_COLUMN.name) or ()]
         pictures.append((entry.collection.name, count_picture_errors(entry, lines)))
-    return Evaluation("ocr", annotations, truth, index, counts, score_texts(pictures))
+        ordinary.append((entry.collection.name, count_ordinary_errors(entry, lines)))
+    _note_missing_library("jiwer", "the ordinary CER and WER")
+    scores = add_ordinary_rates(score_texts(pictures), ordinary)
+    return Evaluation("ocr", annotations, truth, index, counts, scores)
+
+
+def _note_missing_library(name: str, figures: str) -> None:
+    if find_spec(name) is None:
+        LOG.warning(f"evaluate: without {figures}, which {name} computes: pip install 'shardloom[evaluate]'")
 
 
 def _match_entries(

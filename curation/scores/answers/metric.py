@@ -21,6 +21,7 @@ class AnsweredQuestion:
     choices: tuple[str, ...] = ()  # of a multiple choice, whose right answers are letters
     group: str = ""  # questions of one group are drawn together; empty: this question is a group by itself
     category: str = ""
+    verdict_score: float | None = None  # a judge's, 0 to 1; None: it has given none
 
 
 Group = Sequence[AnsweredQuestion]

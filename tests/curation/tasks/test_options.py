@@ -39,6 +39,14 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("shots: []\n", "shots is empty"),
         ("colour: red\n", "unknown key colour"),
         ("kind: train\n", "pets.yaml is of the kind 'train', not task"),
+        ("judge: endpoint\n", "judge: "),
+        ("judge: {settings: {model: m}}\n", "judge.prompt"),
+        ("judge: {settings: {model: m}, prompt: 'Is it right?'}\n", "it does not show the {prediction}"),
+        ("judge: {settings: {key: x}, prompt: '{prediction}'}\n", "unknown key judge.settings.key"),
+        ("judge: {settings: {}, prompt: '{prediction}', labels: {right: 2}}\n", "judge.labels.right"),
+        ("judge: {settings: {}, prompt: '{prediction}', labels: {no: 0}}\n", "YAML reads a label as False, not as a"),
+        ("judge: {settings: {}, prompt: '{prediction}', labels: {1: 1}}\n", "YAML reads a label as 1, not as a text"),
+        ("judge: {settings: {}, prompt: '{prediction}', labels: {not right: 0}}\n", "'not right' is not one word"),
     ],
 )
 def test_wrong_files(tmp_path: Path, more: str, message: str) -> None:
@@ -105,6 +113,16 @@ def test_wrong_lists(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageError) as found:
         load_tasks(str(tmp_path / "all.yaml"))
     assert message in str(found.value)
+
+
+def test_a_judge(tmp_path: Path) -> None:
+    """What it is sent is a text."""
+    judge = load_task(
+        write(tmp_path, LEAST + "judge: {settings: {model: m}, prompt: '{prediction}', labels: {'Yes': 1}}\n")
+    ).judge
+    assert judge is not None
+    assert (judge.engine, judge.gives, judge.labels, judge.allow_hosts) == ("endpoint", "score", {"yes": 1.0}, [])
+    assert (judge.settings.model, judge.settings.send_image) == ("m", False)
 
 
 def test_unknown_metric(tmp_path: Path) -> None:

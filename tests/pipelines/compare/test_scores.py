@@ -11,7 +11,8 @@ import pytest
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
 from pipelines.compare.design import FIRST, NULL, SECOND, Arm, Training, list_trainings
 from pipelines.compare.scores import Comparison, score_comparison
-from pipelines.evaluate.model import OpenTask, open_task
+from curation.tasks.task_file import load_task
+from pipelines.evaluate.open_task import OpenTask, open_task
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder
 from tests.pipelines.compare.conftest import Inputs
@@ -24,7 +25,7 @@ RIGHT = {FIRST: 0.4, SECOND: 0.7, NULL: 0.4}
 
 @pytest.fixture
 def task(inputs: Inputs) -> OpenTask:
-    return open_task(str(inputs.write_task("planted", COUNT, metric="exact_match")))
+    return open_task(load_task(str(inputs.write_task("planted", COUNT, metric="exact_match"))))
 
 
 @pytest.fixture

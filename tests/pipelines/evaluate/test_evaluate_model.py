@@ -124,8 +124,11 @@ def test_scores_are_computed_again_from_rows_alone(evaluated: Path, run: Run) ->
                 "errors": 0,
                 "cut": COUNT,
                 "seed": None,
+                "scored_by": "rule",
+                "without_verdict": {},
                 "figures": {"exact_match": {"value": 0.0, "low": 0.0, "high": 0.0}},
                 "differences": None,
+                "leaks": None,
             }
         ],
     }
@@ -250,6 +253,7 @@ def train_on_pictures(folder: Path) -> Path:
         (["model", "--task", "pets.yaml", "--output", "out"], "--output: out holds predictions already"),
         (["model", "--task", "pets.yaml", "-t", "pets.yaml", "-o", "o"], "--task: two tasks have the name pets:"),
         (["model", "--task", "none.yaml", "--output", "o"], "cannot read recipe none.yaml: No such file"),
+        (["--from-rows", "out", "--leaks", "x"], "--from-rows scores predictions that are there: pass no model, task"),
         (["model", "--from-rows", "out"], "--from-rows scores predictions that are there: pass no model, task"),
         (["--from-rows", "model"], "model holds no predictions: pass the output folder of `evaluate model`"),
         (["--from-rows", "out", "--against", "tokenizer"], "tokenizer holds no predictions"),
