@@ -71,6 +71,7 @@ class ShardEnd:
     retries: int = 0  # as in `WrittenPart`
     hidden: int = 0  # hidden files in the tar, which the reader skipped
     unreadable: int = 0  # samples kept without ids, whose .json is not an object
+    left_out: dict[str, int] = field(default_factory=dict)  # samples not chosen, by the option that chooses
 
 
 Message = Chunk | WrittenPart | ShardEnd | Failure

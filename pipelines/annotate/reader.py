@@ -14,7 +14,7 @@ from pipelines.annotate.parts import get_part_name, is_valid_part
 from pipelines.annotate.reuse import Reuse, ReusedShard
 from pipelines.annotate.slices import TailPlan
 from pipelines.cluster.failure import Failure
-from pipelines.inputs.shards import find_missing_downloads
+from pipelines.inputs.shards import ChosenSamples, find_missing_downloads
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import PARTS
@@ -60,17 +60,16 @@ class ShardReader:
         if claim.had_owner:
             parts = frozenset(self.output.list_files(PARTS))
         folder, file_name = shard.split_path()
-        shard_size = shard.get_size() if claim.is_last else 0
+        shard_size = shard.estimate_chosen_size() if claim.is_last else 0
         reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
         digests: list[str] = []
-        keys: list[str] = []
         unreadable = seen = 0  # samples, and bytes of the tar
         with folder.open(file_name) as file:
             reader = TarReader(file)
-            for index, samples in enumerate(cut_chunks(reader, self.recipe.chunk)):
+            chosen = ChosenSamples(shard, reader)
+            for index, samples in enumerate(cut_chunks(chosen, self.recipe.chunk)):
                 # A part depends on the reused annotations: without them it must not count as valid.
                 digests.append(compute_digest(samples) + (f" {reused.input_sha256}" if reused else ""))
-                keys += [sample.key for sample in samples]
                 unreadable += sum(sample.has_unreadable_metadata for sample in samples)
                 size = sum(count_tar_bytes(sample.tar) for sample in samples)
                 seen += size
@@ -85,9 +84,9 @@ class ShardReader:
         if reused:
             reused.check_sha256(reader.sha256)
         damage = [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
-        damage += find_missing_downloads(folder, shard.name, keys)
-        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files, unreadable))
+        damage += find_missing_downloads(folder, shard.name, chosen.keys)
+        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(chosen.keys), damage)
+        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files, unreadable, chosen.left_out))
 
     def _cut(self, chunk: Chunk) -> Iterator[Chunk]:
         """Yields the slices of a chunk. Each has its share of the chunk's bytes."""

@@ -46,5 +46,5 @@ def plan_tail(
         if len(last) >= readers and found >= chunks * readers:
             break
         last.append(shard.name)
-        found += min(chunks, math.ceil(shard.get_size() / chunk_bytes) or 1)
+        found += min(chunks, math.ceil(shard.estimate_chosen_size() / chunk_bytes) or 1)
     return TailPlan(frozenset(last), chunks, math.lcm(*batch_sizes))

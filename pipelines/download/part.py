@@ -82,7 +82,10 @@ class DownloadTask:
         """
         items = SummarisedIterator(read_row_range(self.reader, part.row_range))
         width = len(str(self.recipe.urls_per_shard - 1))
-        rows = [parse_row(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
+        marked = zip(items, part.row_range.mark_rows(), strict=False)
+        found = [(f"{part.number:08d}{number:0{width}d}", *each) for number, each in enumerate(marked)]
+        rows = [parse_row(key, item) for key, item, is_chosen in found if is_chosen]
+        choice, left_out = part.row_range.choice, len(found) - len(rows)
         asked_again = self.find_rows_to_retry(part) if part.attempt else {}
         if part.attempt:
             rows = [row for row in rows if row.key in asked_again]
@@ -111,12 +114,13 @@ class DownloadTask:
             part.name,
             self.recipe_sha256,
             inputs=[items.summary.input],
-            rows_in=len(rows),
+            rows_in=len(rows) + (0 if part.attempt else left_out),
             data=tar,
             others=others,
             reasons=[loss.kind for loss in failed.values()],
             counts={"blurred_images": sum(bool(image.details.get("face_bboxes")) for image in downloaded.values())},
             retried=Counter(asked_again.values()),
+            left_out={} if choice is None or part.attempt else {choice.option: left_out},
         )
 
     def run_img2dataset(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
