@@ -11,6 +11,7 @@ from pipelines.annotate.claims.claim import Claim
 from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.messages import Chunk, ShardEnd, WrittenPart, encode_message
 from pipelines.annotate.parts import get_part_name, is_valid_part
+from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse, ReusedShard
 from pipelines.annotate.slices import TailPlan
 from pipelines.cluster.failure import Failure
@@ -39,9 +40,10 @@ class ShardReader:
         source: ShardSource,
         reuse: Reuse | None = None,
         tail: TailPlan = _NO_TAIL,
+        retried: RetriedRows | None = None,
     ) -> None:
         self.recipe, self.output, self.parts, self.source = recipe, output, frozenset(parts), source
-        self.reuse, self.tail = reuse, tail
+        self.reuse, self.tail, self.retried = reuse, tail, retried
         self.recipe_sha256 = recipe.compute_sha256()
 
     def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
@@ -62,15 +64,24 @@ class ShardReader:
         folder, file_name = shard.split_path()
         shard_size = shard.estimate_chosen_size() if claim.is_last else 0
         reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
+        again = self.retried.open(self.output, shard.name) if self.retried else None
+        chunk_keys: list[list[str]] = []
         digests: list[str] = []
         unreadable = seen = 0  # samples, and bytes of the tar
         with folder.open(file_name) as file:
             reader = TarReader(file)
             chosen = ChosenSamples(shard, reader)
-            for index, samples in enumerate(cut_chunks(chosen, self.recipe.chunk)):
-                # A part depends on the reused annotations: without them it must not count as valid.
-                digests.append(compute_digest(samples) + (f" {reused.input_sha256}" if reused else ""))
+            for samples in cut_chunks(chosen, self.recipe.chunk):
+                index = len(digests)
                 unreadable += sum(sample.has_unreadable_metadata for sample in samples)
+                if again is not None:
+                    chunk_keys.append([sample.key for sample in samples])
+                    samples = again.select(samples)
+                    if not samples:
+                        continue
+                # A part depends on the reused annotations: without them it must not count as valid.
+                mark = reused.input_sha256 if reused else again.mark if again else None
+                digests.append(compute_digest(samples) + (f" {mark}" if mark else ""))
                 size = sum(count_tar_bytes(sample.tar) for sample in samples)
                 seen += size
                 if self._is_done(parts, get_part_name(shard.name, index), digests[-1]):
@@ -83,10 +94,13 @@ class ShardReader:
                     yield from map(encode_message, self._cut(chunk) if is_at_end else [chunk])
         if reused:
             reused.check_sha256(reader.sha256)
+        if again:
+            again.check_sha256(shard.path, reader.sha256)
         damage = [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
         damage += find_missing_downloads(folder, shard.name, chosen.keys)
         read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(chosen.keys), damage)
-        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files, unreadable, chosen.left_out))
+        counts = (take_retry_count(), reader.hidden_files, unreadable, chosen.left_out)
+        yield encode_message(ShardEnd(*read, *counts, chunk_keys))
 
     def _cut(self, chunk: Chunk) -> Iterator[Chunk]:
         """Yields the slices of a chunk. Each has its share of the chunk's bytes."""

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.annotate.claims.claim_folder import has_unfinished_claims
 from pipelines.annotate.devices import check_devices
 from pipelines.annotate.environments import check_environments
+from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
 from pipelines.engines.loader import ask_servers, check_engines, check_settings, fetch_weights
@@ -33,6 +34,7 @@ class AnnotateJob(Job[InputShard]):
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
         self._shards: list[InputShard] = []  # all of the input
+        self.retried: RetriedRows | None = None  # of a committed set, to work on alone; None: all rows
 
     @property
     def is_shared(self) -> bool:
@@ -96,7 +98,7 @@ class AnnotateJob(Job[InputShard]):
         context.runner.check_address()
         from pipelines.annotate.drivers.run import Work, drive  # imports Ray Data, a second that no wrong recipe takes
 
-        drive(Work(self.recipe, context, self._shards, todo, self._reuse), committer)
+        drive(Work(self.recipe, context, self._shards, todo, self._reuse, self.retried), committer)
 
 
 def annotate(recipe: AnnotateRecipe, output: str) -> Totals:

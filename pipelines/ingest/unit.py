@@ -3,6 +3,7 @@
 The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples do not fit into one shard.
 """
 
+import copy
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -106,6 +107,12 @@ class IngestTask:
             "unit_outputs": len(manifests),
         }
         return [first.model_copy(update=update), *others]
+
+    def write_into(self, output: Folder) -> "IngestTask":
+        """Returns the task that does the same work and writes into another folder."""
+        task = copy.copy(self)
+        task.output, task.writer = output, replace(self.writer, output=output)
+        return task
 
     def _get_store_damage(self, unit: IngestUnit) -> list[str]:
         """Returns the damage of the image stores, which is told once, with the first unit."""

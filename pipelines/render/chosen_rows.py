@@ -51,7 +51,8 @@ def read_chosen(
     if condition is not None:
         chosen = condition.apply(table) if table.num_rows else table
         left_out = {"where": table.num_rows - chosen.num_rows}
-        return ChosenTable(chosen.select(columns), table.num_rows, left_out)
+        held = [name for name in columns if name in table.column_names]
+        return ChosenTable(chosen.select(held), table.num_rows, left_out)
     if choice is not None:
         mask = pa.array(itertools.islice(choice.mark_rows(), table.num_rows), pa.bool_())
         chosen = table.filter(mask)
