@@ -52,7 +52,7 @@ def retry(
         raise UsageError(f"{output_set} is of the kind {format_value(kind)}; retry is for sets of {known}")
     engines: dict[str, Any] = {}
     if kind == "annotate":
-        engines = _choose_engines(folder, values, trust_code or [], weights, vocabulary, allow_download)
+        engines = _choose_engines(values, trust_code or [], weights, vocabulary, allow_download)
     elif kind == "ingest":
         from curation.sources import SOURCES
 
@@ -78,7 +78,6 @@ def read_values(folder: Folder, recipe: str | None) -> dict[str, Any]:
 
 
 def _choose_engines(
-    folder: Folder,
     values: dict[str, Any],
     trust_code: list[str],
     weights: list[str] | None,
@@ -99,5 +98,9 @@ def _refuse_untrusted(folder: Folder, recipe: Any, given: dict[str, Any]) -> Non
     from pipelines.engines.untrusted_settings import refuse_untrusted_settings
 
     refuse_untrusted_settings(
-        folder.resolve_path(RECIPE_FILE), recipe.engines.list_stages(), (), list_stored_stages(given)
+        folder.resolve_path(RECIPE_FILE),
+        recipe.engines.list_stages(),
+        (),
+        list_stored_stages(given),
+        "--recipe with the recipe of the set",
     )

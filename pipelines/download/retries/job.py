@@ -32,7 +32,7 @@ class RetryDownloadJob(DownloadJob):
         """See `Job`. Plans nothing where no row is retried."""
         if rounds := [name for name in context.done if "-r" in name]:
             raise UsageError(
-                f"{context.output.url} has shards of --retry-failed ({rounds[0]}): retry it by that flag, which adds more"
+                f"{context.output.url} has shards of --retry-failed ({rounds[0]}): retry it by that flag again"
             )
         self._rows = {name: self._count_rows(manifest) for name, manifest in context.done.items()}
         self._round = open_round(
