@@ -67,6 +67,11 @@ COMMANDS = {
         "Print what an output set holds, what was quarantined and why, and how long the runs took.",
         "stats annotations --json",
     ),
+    "card": Entry(
+        "Write the card of a set again, with what was measured of it, and Croissant metadata beside it.",
+        "card annotations --license cc-by-4.0",
+        "sets.card",
+    ),
     "view": Entry(
         "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
         "view annotations --output annotations.html",

@@ -32,8 +32,8 @@ def refuse_untrusted_settings(
 ) -> None:
     """Raises `UsageError` where an engine would use a resource that only the set's recipe, at `where`, names.
 
-    `engines` are those of the set, overridden by the user's `given` ones; those in `reused` will not run. `otherwise` is what to pass for a
-    setting that has no flag.
+    `engines` are those of the set, overridden by the user's `given` ones; those in `reused` will not run.
+    `otherwise` is what to pass for a setting that has no flag.
     """
     for stage, options in engines.items():
         for name in _list_untrusted_settings(stage, options, reused, "boxes" in engines and "boxes" not in reused):
