@@ -105,15 +105,13 @@ def make_mixture(folder: Path, images: str) -> Path:
     return folder / "mixed"
 
 
-def make_selection(folder: Path, images: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def make_selection(folder: Path, _: str) -> Path:
     path = write_metadata(folder / "metadata.parquet", [f"https://a.example/{number}.jpg" for number in range(ROWS)])
     select(SelectRecipe(input=[path], run=SelectRun(workers=1)), str(folder / "selected"))
     return folder / "selected"
 
 
-def make_download(folder: Path, images: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def make_download(folder: Path, _: str) -> Path:
     ends = [f"{number}.jpg" if number % 4 else "http_404" for number in range(ROWS)]
     boxes = [[[0.1, 0.1, 0.5, 0.5]] * (number % 3) for number in range(ROWS)]
     addresses: list[str | None] = [f"https://a.example/{end}" for end in ends]

@@ -1,4 +1,4 @@
-"""The card says what was measured: counts, shares, engines, scores, sources and faults, as tables that data cannot break."""
+"""The card says what was measured: counts, shares, engines, scores, sources, faults, in tables that no text breaks."""
 
 from typing import Any
 
