@@ -78,7 +78,11 @@ class DownloadJob(Job[MetadataPart]):
         with ProgressPoller(committer.progress, context.output) as tally:
             for manifest in context.runner.map(self.make_task(context), todo, placement=where):
                 committer.commit(manifest)
-                tally.committed += manifest.rows_in - sum(manifest.left_out.values())
+                tally.committed += self.count_asked(manifest)
+
+    def count_asked(self, manifest: Manifest) -> int:
+        """Returns the number of rows that a part of this run has asked for, or has found that it cannot."""
+        return manifest.rows_in - sum(manifest.left_out.values())
 
     def clean(self, output: Folder) -> None:
         """See `Job`. Keeps the marker of a retry round, so that the same command resumes it."""

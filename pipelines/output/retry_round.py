@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipelines.output.replacement import STAGED
 from schemas.errors import UsageError
-from schemas.output_set.layout import MAX_MANIFEST
+from schemas.output_set.layout import MAX_MANIFEST, PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest, seal, unseal
 from schemas.output_set.unit_outputs import get_unit_name
 from schemas.storage.folder import Folder
@@ -51,6 +51,15 @@ def open_round(
             return RetryRound(reason, found["attempts"])
     units = dict.fromkeys(get_unit_name(kind, manifest.name) for manifest in done.values())
     return RetryRound(reason, {unit: done[unit].attempts for unit in units if unit in done and can_retry(unit)})
+
+
+def clear_round(output: Folder) -> None:
+    """Removes what a retry leaves in progress, once all its units are committed.
+
+    The set counts as finished from the first step on: whatever a kill leaves after it is in nobody's way.
+    """
+    output.remove(UNFINISHED)
+    output.clear(PARTS)
 
 
 def describe_nothing(output: Folder, done: Mapping[str, Manifest], reason: str | None) -> str:

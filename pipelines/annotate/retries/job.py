@@ -7,7 +7,7 @@ from pipelines.annotate.run import AnnotateJob
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import Context
 from pipelines.output.replacement import replace_unit
-from pipelines.output.retry_round import RetryRound, describe_nothing, open_round
+from pipelines.output.retry_round import RetryRound, clear_round, describe_nothing, open_round
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import UsageError
 from schemas.log import LOG
@@ -71,6 +71,10 @@ class RetryAnnotateJob(AnnotateJob):
     def commit_output(self, output: Folder, manifest: Manifest) -> None:
         """See `Job`."""
         replace_unit(output, self.recipe.kind, manifest.name, [manifest])
+
+    def clean(self, output: Folder) -> None:
+        """See `Job`."""
+        clear_round(output)
 
     def check_unchanged(self, context: Context, units: Mapping[str, InputShard]) -> None:
         """See `Job`. Checks the shards alone whose rows are retried."""

@@ -18,6 +18,7 @@ from pipelines.annotate.parts import (
 from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.output.replacement import open_staging
 from pipelines.output.writer import encode_parquet, write_output
+from schemas.errors import ShardloomError
 from schemas.output_set.layout import DATA, QUARANTINE
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
 from schemas.records.quarantine import QUARANTINE_SCHEMA
@@ -36,6 +37,8 @@ def merge_parts(output: Folder, end: ShardEnd, retried: RetriedRows) -> Manifest
     again = pa.concat_tables([table.replace_schema_metadata(None) for table in tables]).combine_chunks()
     kept = pa.schema([field for field in tables[0].schema if field.name not in VERDICT_NAMES])
     is_bad = pc.is_valid(again["reason"])
+    if before.good is not None and before.good.schema.names != kept.names:
+        raise ShardloomError(f"{output.url} has other columns than this version writes: annotate it into a new folder")
     old = [] if before.good is None else [_drop_keys(before.good, before.keys).cast(kept)]
     good = pa.concat_tables([*old, again.filter(pc.invert(is_bad)).select(kept.names).cast(kept)]).combine_chunks()
     # The first run of a key is the one that was retried: a later run of it is a fault of the reader.

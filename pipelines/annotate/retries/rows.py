@@ -69,7 +69,7 @@ class RetriedRows:
         good, bad = read(f"{DATA}/{shard}.parquet"), read(f"{QUARANTINE}/{shard}.parquet")
         assert bad is not None  # every output has one
         keys = {row["key"] for row in bad.to_pylist() if row["stage"] != READ_STAGE and self._is_wanted(row)}
-        if good is not None:
+        if good is not None and FAILURES_COLUMN.name in good.column_names:  # sets of older versions lack it
             rows = good.select(["key", FAILURES_COLUMN.name]).to_pylist()
             keys |= {row["key"] for row in rows if any(map(self._is_wanted, row[FAILURES_COLUMN.name]))}
         return RetriedShard(manifest, frozenset(keys), good, bad)

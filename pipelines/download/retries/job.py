@@ -8,11 +8,10 @@ from pipelines.download.run import DownloadJob
 from pipelines.img2dataset.failures import is_retryable
 from pipelines.output.job import Context
 from pipelines.output.replacement import replace_unit
-from pipelines.output.retry_round import RetryRound, describe_nothing, open_round
+from pipelines.output.retry_round import RetryRound, clear_round, describe_nothing, open_round
 from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import UsageError
 from schemas.log import LOG
-from schemas.output_set.layout import PARTS
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
@@ -76,9 +75,13 @@ class RetryDownloadJob(DownloadJob):
         """See `Job`."""
         replace_unit(output, self.recipe.kind, manifest.name, [manifest])
 
+    def count_asked(self, manifest: Manifest) -> int:
+        """See `DownloadJob`."""
+        return self._rows[manifest.name]
+
     def clean(self, output: Folder) -> None:
         """See `Job`."""
-        output.clear(PARTS)
+        clear_round(output)
 
     def _count_rows(self, manifest: Manifest) -> int:
         return sum(count for kind, count in manifest.reasons.items() if self.should_retry(kind))

@@ -11,12 +11,13 @@ from pipelines.ingest.run import IngestJob
 from pipelines.ingest.unit import IngestTask, IngestUnit
 from pipelines.output.job import Context, OutputCommitter
 from pipelines.output.replacement import open_staging, replace_unit
-from pipelines.output.retry_round import RetryRound, describe_nothing, open_round
+from pipelines.output.retry_round import RetryRound, clear_round, describe_nothing, open_round
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.errors import UsageError
 from schemas.log import LOG
 from schemas.output_set.unit_outputs import get_unit_name
 from schemas.records.quarantine import Reason
+from schemas.storage.folder import Folder
 
 
 class RetryIngestJob(IngestJob):
@@ -67,6 +68,10 @@ class RetryIngestJob(IngestJob):
     def find_leftovers(self, context: Context, unit: IngestUnit) -> list[str]:
         """See `Job`. The outputs of a unit stay until others replace them."""
         return [] if self._keeps_outputs else super().find_leftovers(context, unit)
+
+    def clean(self, output: Folder) -> None:
+        """See `Job`."""
+        clear_round(output)
 
     def make_task(self, context: Context) -> IngestTask:
         """See `Job`. Its outputs are staged."""

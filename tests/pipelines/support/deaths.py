@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from schemas.output_set.active_runs import PREFIX
 from schemas.storage.folder import Folder
 
 STEPS = ("write", "write_new", "create", "remove", "clear")
@@ -44,6 +45,13 @@ class Deaths:
         finally:
             self._last = -1
         return False
+
+
+def bury(output: str) -> None:
+    """Removes the names of runs that have died: this process, which lives on, would seem to be at work there."""
+    folder = Folder(output)
+    for name in folder.list_files(prefix=PREFIX):
+        folder.remove(name)
 
 
 def die_at_each_step(deaths: Deaths, prepare: Callable[[], object], work: Callable[[], object]) -> int:

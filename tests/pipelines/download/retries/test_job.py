@@ -12,7 +12,7 @@ from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
-from tests.pipelines.support.deaths import Deaths, die_at_each_step
+from tests.pipelines.support.deaths import Deaths, bury, die_at_each_step
 from tests.pipelines.support.metadata import StandIn, write_metadata
 from tests.pipelines.support.retried import copy_set, read_attempts, read_set
 from tests.support.s3.bucket import Bucket
@@ -115,6 +115,7 @@ def check_each_death(network: StandIn, monkeypatch: pytest.MonkeyPatch, recipe: 
         copy_set(failed, output)
 
     def work() -> None:
+        bury(output)
         retry(recipe, output)
 
     def check_and_prepare() -> None:
