@@ -1,8 +1,8 @@
 """Defines the options by which a command works on fewer rows than its input has."""
 
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_validator
 
 from schemas.output_set.options import Options
 
@@ -24,14 +24,19 @@ class ChosenRows(Options):
         0, exclude_if=lambda value: value == 0, description="of `sample`; another seed draws other rows"
     )
 
-    @model_validator(mode="after")
-    def _check_choice(self) -> Self:
-        given = [name for name in ("limit", "sample", "where") if getattr(self, name, None) is not None]
-        if len(given) > 1:
-            raise ValueError(f"{given[0]} and {given[1]} both choose rows: give one of them")
-        if self.seed and self.sample is None:
-            raise ValueError("seed is for sample: give both, or neither")
-        return self
+    @field_validator("sample")
+    @classmethod
+    def _check_sample(cls, sample: int | None, info: ValidationInfo) -> int | None:
+        if sample is not None and info.data.get("limit") is not None:
+            raise ValueError("limit chooses rows too: give one of them")
+        return sample
+
+    @field_validator("seed")
+    @classmethod
+    def _check_seed(cls, seed: int, info: ValidationInfo) -> int:
+        if seed and info.data.get("sample") is None:
+            raise ValueError("it is for sample: give both, or neither")
+        return seed
 
     @property
     def row_option(self) -> str | None:
@@ -51,3 +56,10 @@ class FilteredRows(ChosenRows):
         exclude_if=lambda value: value is None,
         description="work on the rows for which this condition in polars' SQL is true, such as `width > 300`",
     )
+
+    @field_validator("where")
+    @classmethod
+    def _check_where(cls, where: str | None, info: ValidationInfo) -> str | None:
+        if where is not None and (other := next((name for name in ("limit", "sample") if info.data.get(name)), None)):
+            raise ValueError(f"{other} chooses rows too: give one of them")
+        return where

@@ -91,9 +91,9 @@ def test_marks_go_on_after_many_draws() -> None:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"limit": 1, "sample": 1}, "limit and sample both choose rows: give one of them"),
-        ({"seed": 1}, "seed is for sample: give both, or neither"),
-        ({"seed": 1, "limit": 2}, "seed is for sample: give both, or neither"),
+        ({"limit": 1, "sample": 1}, "limit chooses rows too: give one of them"),
+        ({"seed": 1}, "it is for sample: give both, or neither"),
+        ({"seed": 1, "limit": 2}, "it is for sample: give both, or neither"),
         ({"limit": 0}, "greater than 0"),
     ],
 )

@@ -108,4 +108,4 @@ def test_one_way_to_choose(annotations: Path, tmp_path: Path) -> None:
     command = ["render", "ocr", annotations, "--output", tmp_path / "out"]
     refused = in_process(*command, "--limit", "3", "--where", "width > 1")
     assert refused.returncode == 2
-    assert refused.stderr == "error: recipe: : limit and where both choose rows: give one of them\n"
+    assert refused.stderr == "error: recipe: where: limit chooses rows too: give one of them\n"
