@@ -140,7 +140,7 @@ def _scan_shard(
         samples = zip(reader, marks, strict=False)
         while block := list(itertools.islice(samples, BLOCK_SAMPLES)):
             found = [match_captions(sample, shard.name, rows) if is_chosen else None for sample, is_chosen in block]
-            joined = found
+            joined: list[MatchedSample | JoinedSample | QuarantinedSample | None] = list(found)
             if condition is not None or not captions.is_own:  # captions of an own set always parse
                 joined = [None if each is None else join_captions(each, captions) for each in found]
             if condition is not None:
@@ -162,8 +162,10 @@ def _scan_shard(
 
 
 def _leave_out(
-    joined: "Sequence[JoinedSample | QuarantinedSample | None]", shard: InputShard, condition: SampleCondition
-) -> "list[JoinedSample | QuarantinedSample | None]":
+    joined: Sequence[MatchedSample | JoinedSample | QuarantinedSample | None],
+    shard: InputShard,
+    condition: SampleCondition,
+) -> list[MatchedSample | JoinedSample | QuarantinedSample | None]:
     """Returns the samples with None for those with captions of which the condition is not true."""
     judged = [each for each in joined if isinstance(each, JoinedSample)]
     marks = iter(condition.mark(shard.source, judged) if judged else ())
