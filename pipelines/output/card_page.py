@@ -112,11 +112,8 @@ def _list_sources(recipe: Mapping[str, Any], license: str | None) -> str:
     shown = [(PurePosixPath(mask_secrets(path)).name, _find_license(path)) for path in paths[:MAX_SOURCES]]
     more = [(f"and {len(paths) - MAX_SOURCES:,} more", "")] if len(paths) > MAX_SOURCES else []
     table = _make_table(("source", "licence"), [*shown, *more])
-    own = (
-        f"This set: {license}."
-        if license
-        else "The licence of this set is not stated: `shardloom card SET --license NAME`."
-    )
+    stated = escape_markdown(license) if license else f"{NOT_STATED}; `shardloom card SET --license NAME` states it"
+    own = f"Licence of this set: {stated}."
     return f"{table}\n\n{own}" if table else own
 
 

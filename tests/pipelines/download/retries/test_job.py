@@ -143,6 +143,7 @@ def test_a_death_at_each_step_in_a_store(
 def test_a_stopped_retry_is_resumed_for_its_reason_alone(network: StandIn, tmp_path: Path) -> None:
     recipe, output = recipe_of(tmp_path), str(tmp_path / "out")
     download(recipe, output)
+    network.asked.clear()
     network.is_mended = True
     network.parts_left = 1
     with pytest.raises(KeyboardInterrupt):
