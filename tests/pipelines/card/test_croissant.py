@@ -31,7 +31,7 @@ from schemas.records.box import Detection
 from schemas.records.tag import Tag
 from tests.pipelines.support.metadata import StandIn, write_metadata
 from tests.pipelines.support.published import ROWS, SETS, take_in
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, grounding_caption_set, grounding_set, join
+from tests.pipelines.support.sets import annotation_set, caption_set, grounding_caption_set, grounding_set, join
 
 mlcroissant = pytest.importorskip("mlcroissant")
 
@@ -101,7 +101,7 @@ def make_document_tars(folder: Path, images: str) -> Path:
 def make_mixture(folder: Path, images: str) -> Path:
     sources = {"tars": str(make_tars(folder / "for-mixture", images))}
     options: dict[str, Any] = {"sources": sources, "weights": {"tars": 1}, "samples_per_shard": 7}
-    mix(MixRecipe.model_validate(options | {"stop": "all_exhausted", "run": ALONE.model_dump()}), str(folder / "mixed"))
+    mix(MixRecipe.model_validate(options | {"stop": "all_exhausted", "run": {"workers": 1}}), str(folder / "mixed"))
     return folder / "mixed"
 
 
