@@ -6,9 +6,9 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, field_v
 
 from curation.format_strings import parse_format
 from curation.scores.answers.registry import METRICS
+from curation.tasks.judge_options import JudgeOptions
 from curation.tasks.layouts.layout import USUAL, Layout, RightChoice
 from curation.tasks.layouts.registry import LAYOUTS
-from curation.tasks.judge_options import JudgeOptions
 from schemas.output_set.options import Options, RecipePath
 from schemas.output_set.recipe_layers import read_merged_recipe
 from schemas.output_set.recipe_paths import RelativeToRecipe, anchor_paths

@@ -10,8 +10,11 @@ from pipelines.cli.flags import (
     Address,
     AllowDamaged,
     Json,
+    Limit,
     Output,
     RecipeFile,
+    Sample,
+    Seed,
     TrustCode,
     Workers,
     build_run_options,
@@ -52,6 +55,9 @@ def annotate(
     ] = None,
     chunk: Annotated[int | None, typer.Option(help="samples per unit of work")] = None,
     trust_code: TrustCode = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = None,
     claim: Annotated[
         bool | None,
         typer.Option(
@@ -99,6 +105,9 @@ def annotate(
         input=input or None,
         engines=given,
         chunk={"samples": chunk},
+        limit=limit,
+        sample=sample,
+        seed=seed,
         run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse, "claim": claim},
     )
     if reuse is not None:

@@ -10,6 +10,7 @@ from pipelines.cli.flags import Json
 from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.extras import require_extra
+from schemas.storage.folder import Folder
 from schemas.terminal import print_json
 
 KINDS = ("boxes", "ocr", "captions", "model")
@@ -131,20 +132,28 @@ def _evaluate_annotations(
     what: str, folder: str, truth: str, index: str | None, iou: float | None, aliases: str | None
 ) -> dict[str, Any]:
     from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
+    from pipelines.output.scores import record_scores
 
     with report_activity(f"evaluate: comparing {folder} with {truth}"):
         if what == "boxes":
-            return evaluate_boxes(folder, truth, index, IOU if iou is None else iou, aliases).to_dict()
-        return evaluate_ocr(folder, truth, index).to_dict()
+            found = evaluate_boxes(folder, truth, index, IOU if iou is None else iou, aliases).to_dict()
+        else:
+            found = evaluate_ocr(folder, truth, index).to_dict()
+    record_scores(Folder(folder), found)
+    return found
 
 
 def _evaluate_captions(
     folder: str, caption_from: str | None, caption_column: str | None, caption_name: str | None
 ) -> dict[str, Any]:
     from pipelines.evaluate.captions import evaluate_captions
+    from pipelines.output.scores import record_scores
 
     with report_activity(f"evaluate: checking captions against {folder}"):
-        return evaluate_captions(folder, caption_from, caption_column, caption_name).to_dict()
+        found = evaluate_captions(folder, caption_from, caption_column, caption_name).to_dict()
+    if caption_from is None:  # else they are of captions that the set does not hold
+        record_scores(Folder(folder), found)
+    return found
 
 
 def _evaluate_model(

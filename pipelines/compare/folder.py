@@ -11,8 +11,8 @@ from typing import Any
 
 from curation.tasks.options import TaskOptions
 from pipelines.compare.design import NULL, Arm, Training, seed_recipe
-from pipelines.evaluate.open_task import OpenTask
 from pipelines.evaluate.model_scores import QUARANTINE, ROWS
+from pipelines.evaluate.open_task import OpenTask
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import compare_recipes, dump_yaml, read_recipe
 from schemas.storage.folder import Folder

@@ -17,8 +17,8 @@ from curation.scores.seed_effects import POWER, SeedEffect, estimate_effect
 from curation.tasks.predictions import Predictions, read_predictions
 from pipelines.compare.design import FIRST, NULL, SECOND, Training
 from pipelines.compare.folder import name_predictions, read_finished
-from pipelines.evaluate.open_task import OpenTask
 from pipelines.evaluate.model_scores import ROWS
+from pipelines.evaluate.open_task import OpenTask
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder
 

@@ -33,9 +33,9 @@ def evaluate_model(
 ) -> list[Predictions]:
     """Answers the questions of all tasks with each number of demonstrations, and writes the predictions.
 
-    `tasks` are task files and lists of such. All are read before the model is loaded, and their questions are looked for
-    in the training sets `leaks`. Raises `UsageError` for a wrong task or set, a model that is none, and an output folder
-    that holds predictions already.
+    `tasks` are task files and lists of such. All are read before the model is loaded, and their questions are looked
+    for in the training sets `leaks`. Raises `UsageError` for a wrong task or set, a model that is none, and an output
+    folder that holds predictions already.
     """
     opened = [open_task(task) for path in tasks for task in load_tasks(path)]
     names = Counter(task.options.name for task in opened)

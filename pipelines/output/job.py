@@ -55,9 +55,16 @@ class Context:
 class OutputCommitter:
     """Commits the outputs of a run and holds its progress, its times and its lock."""
 
-    def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
+    def __init__(
+        self,
+        output: Folder,
+        lock: Lock,
+        progress: Progress,
+        times: RunTimes,
+        commit_output: Callable[[Folder, Manifest], None] = commit,
+    ) -> None:
         self.progress, self.times, self.lock = progress, times, lock
-        self._output = output
+        self._output, self._commit = output, commit_output
 
     @property
     def lock_id(self) -> str:
@@ -71,7 +78,7 @@ class OutputCommitter:
     def commit(self, manifest: Manifest) -> None:
         """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
         self.check_lock()
-        commit(self._output, manifest)
+        self._commit(self._output, manifest)
 
 
 class Job(ABC, Generic[U]):
@@ -164,6 +171,10 @@ class Job(ABC, Generic[U]):
             committer.progress.items += self.count(manifests)
             committer.progress.advance(sizes[self.get_unit_name(manifests[0])])
 
+    def commit_output(self, output: Folder, manifest: Manifest) -> None:
+        """Commits an output whose files exist."""
+        commit(output, manifest)
+
     def count(self, manifests: Iterable[Manifest]) -> int:
         """Returns the number of items in a unit's outputs."""
         return sum(manifest.rows_out for manifest in manifests)
@@ -205,7 +216,8 @@ def run_job(job: Job[U], output: str) -> Totals:
                 folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)
             with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
-                job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
+                committer = OutputCommitter(folder, lock, progress, clock.times, job.commit_output)
+                job.carry_out(context, todo, committer)
         with report_activity(f"{job.title}: completing {folder.url}"), lock.take_turn():
             if todo:
                 clock.stop(folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Callable
 from dataclasses import asdict
 
 import ray
@@ -13,11 +14,22 @@ from pipelines.annotate.drivers.plan import GraphPlan
 from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.drivers.share import divide_pools
 from pipelines.annotate.graph_watch import WORK_IS_KEPT, StallWatch, describe_stalled_stage, follow, take_last_snapshot
-from pipelines.annotate.messages import decode_message
+from pipelines.annotate.messages import ShardEnd, decode_message
+from pipelines.annotate.parts import join_parts
+from pipelines.annotate.retries.merge import merge_parts
 from pipelines.cluster.ledger import Snapshot, start_ledger
 from pipelines.inputs.shards import InputShard
 from pipelines.output.job import OutputCommitter
 from schemas.errors import ShardloomError
+from schemas.output_set.manifest import Manifest
+from schemas.storage.folder import Folder
+
+
+def make_join(plan: GraphPlan) -> Callable[[Folder, ShardEnd], Manifest]:
+    """Returns what makes a shard's outputs of its parts."""
+    if plan.retried is None:
+        return functools.partial(join_parts, recipe_sha256=plan.recipe.compute_sha256())
+    return functools.partial(merge_parts, retried=plan.retried)
 
 
 def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputCommitter, view: RunView) -> None:
@@ -25,7 +37,7 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
     recipe, stall_seconds = plan.recipe, plan.recipe.run.stall_seconds
     ledger = start_ledger([pool.name for pool in plan.pools])
     watch = StallWatch([pool.request for pool in plan.pools], stall_seconds)
-    shard_committer = ShardCommitter(recipe, plan.output, committer.commit, committer.times)
+    shard_committer = ShardCommitter(recipe, plan.output, committer.commit, committer.times, make_join(plan))
 
     def on_tick(snapshot: Snapshot, idle_seconds: float) -> None:
         view.show(snapshot, shard_committer.bytes, describe_stalled_stage(snapshot, stall_seconds))
@@ -40,7 +52,8 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
         ):
             for row in results:
                 shard_committer.handle_result(decode_message(row))
-                check_limits(recipe, plan.output, committer.times)
+                if plan.retried is None:  # a retry has the rows that failed, and most may fail again
+                    check_limits(recipe, plan.output, committer.times)
                 view.show_bytes(shard_committer.bytes)
         snapshot = take_last_snapshot(ledger, shard_committer.chunks_written)
         committer.times.stages = {stage: asdict(counts) for stage, counts in snapshot.stages.items()}

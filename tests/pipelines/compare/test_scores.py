@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
+from curation.tasks.task_file import load_task
 from pipelines.compare.design import FIRST, NULL, SECOND, Arm, Training, list_trainings
 from pipelines.compare.scores import Comparison, score_comparison
-from curation.tasks.task_file import load_task
 from pipelines.evaluate.open_task import OpenTask, open_task
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder

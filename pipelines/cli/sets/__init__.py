@@ -1,0 +1,1 @@
+"""Implements the commands that go on with a finished set."""
