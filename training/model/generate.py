@@ -18,7 +18,7 @@ from schemas.output_set.options import Options
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.lmm import ResamplerLMM
 from training.model.tiles import DecodedImage, TiledImage, cut_into_tiles
-from training.model.tokens import TextTokenizer
+from training.model.tokens import SpecialTokens, TextTokenizer
 
 Prompt = Sequence[str | int | Image.Image | DecodedImage]
 """Texts, images, and ids of special tokens, which no text can produce."""
@@ -160,6 +160,18 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
     return cut_into_tiles(image, model.options.any_resolution, vision.image_size, vision.patch_size)
 
 
+def find_end_tokens(tokenizer: TextTokenizer, closing: Sequence[int] = ()) -> set[int]:
+    """Returns the tokens that end an answer: the usual ones, and the first of `closing` that no text can produce."""
+    turns = (number for name in _TURN_END_TOKENS if (number := tokenizer.find_special_id(name)) is not None)
+    special = list(filter(tokenizer.is_special, closing))
+    return {tokenizer.special.end, tokenizer.special.end_of_chunk, *turns, *special[:1]}
+
+
+def list_banned_tokens(special: SpecialTokens) -> list[int]:
+    """Lists the tokens that must never be generated."""
+    return sorted((special.image, special.placeholder, special.pad))
+
+
 def generate_answers(
     model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int] = ()
 ) -> list[Answer]:
@@ -168,12 +180,7 @@ def generate_answers(
     The caller turns off gradients; in inference mode, a model that is being trained could not go on.
     """
     special = list(filter(tokenizer.is_special, closing))
-    ends = {
-        tokenizer.special.end,
-        tokenizer.special.end_of_chunk,
-        *map(tokenizer.find_special_id, _TURN_END_TOKENS),
-        *special[:1],
-    } - {None}
+    ends = find_end_tokens(tokenizer, closing)
     stops = options.stop if special or not closing else (*options.stop, tokenizer.decode(closing))
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     lengths = (batch.segments != PADDING).sum(dim=1).tolist()
@@ -208,11 +215,11 @@ def _generate_tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions
     mask = language.build_mask(segments, embeddings.dtype)
     cache = DynamicCache()  # holds all positions, even with a sliding window, which the mask applies
     draws = torch.Generator(segments.device).manual_seed(options.seed)
-    special = model.special
+    banned = list_banned_tokens(model.special)
     for _ in range(options.max_new_tokens):
         hidden = language(embeddings, mask, positions, cache)
         logits = language.compute_logits(hidden[:, -1]).float()
-        logits[:, [special.image, special.placeholder, special.pad]] = -torch.inf  # these must never be generated
+        logits[:, banned] = -torch.inf
         tokens = _sample_tokens(logits, options, draws)
         yield tokens
         embeddings = language.embed(tokens[:, None])
