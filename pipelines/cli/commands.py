@@ -20,6 +20,7 @@ class Entry:
 
     summary: str  # the first sentence of its function's docstring
     example: str = ""
+    folder: str = ""  # of `pipelines.cli`, with a point behind its name
 
 
 COMMANDS = {
@@ -64,6 +65,11 @@ COMMANDS = {
     "view": Entry(
         "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
         "view annotations --output annotations.html",
+    ),
+    "explain": Entry(
+        "Trace a caption back to what engines found, to the bytes of the image, and to the row of the source.",
+        "explain training 000000000000 --span 0 --crop word.png",
+        folder="inspection.",
     ),
     "evaluate": Entry(
         "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
@@ -110,7 +116,7 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """Imports the command and returns it."""
-        function = getattr(importlib.import_module(f"pipelines.cli.{self._name}"), self._name)
+        function = getattr(importlib.import_module(f"pipelines.cli.{self._entry.folder}{self._name}"), self._name)
         if isinstance(function, typer.Typer):  # it has commands of its own
             return typer.main.get_command(function)
         app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode="rich")

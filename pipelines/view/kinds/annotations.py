@@ -49,7 +49,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
-    renderings = _list_renderings(folder.url, recipe)
+    renderings = list_renderings(folder.url, recipe)
     cards = []
     for part in choice.parts:
         keys = set(part.rows["key"].to_pylist())
@@ -105,7 +105,7 @@ def _list_facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in facts if value)
 
 
-def _list_renderings(url: str, recipe: Mapping[str, Any]) -> list[Rendering]:
+def list_renderings(url: str, recipe: Mapping[str, Any]) -> list[Rendering]:
     """Returns what renders captions from the engines that the set has, with the options of each family as they ship."""
     families = [view.family for view in list_columns() if view.family and view.column in (recipe.get("engines") or ())]
     return [Rendering.resolve(RenderRecipe(family=family, input=url)) for family in families]

@@ -38,7 +38,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     places = parse_places(options.images, recorded) if recorded else {}
     shards = dict(zip(source.manifests, open_set(folder.url, places)[0], strict=True))
     names = [name for name, shard in shards.items() if shard.data.rows]
-    choice = choose_rows(names, lambda name: _read_index(shards[name]), options, folder.url)
+    choice = choose_rows(names, lambda name: read_located_index(shards[name]), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     rows = [(part.name, row) for part in choice.parts for row in to_index_rows(part.rows)]
     thumbnails = Thumbnails(options.max_bytes, count_pictures([row for _, row in rows]) + len(quarantined))
@@ -57,7 +57,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     return page
 
 
-def _read_index(shard: SourceShard) -> pa.Table:
+def read_located_index(shard: SourceShard) -> pa.Table:
     """Returns the index of a shard with the place of each sample, by which it is read."""
     index = read_index(shard, locating=bool(shard.image_folders))
     numbers = pa.array(np.arange(index.num_rows))

@@ -1,0 +1,1 @@
+"""Implements commands that look into output sets."""
