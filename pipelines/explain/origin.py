@@ -70,6 +70,7 @@ class SpanOrigin:
     detections: tuple[Detection, ...] = ()
     status: str = ""
     note: str = ""
+    number: int | None = None  # among all spans of the sample; None for words that a user asks for
 
     @property
     def pixels(self) -> Pixels | None:
@@ -85,7 +86,7 @@ class Explanation:
     key: str
     captions: list[CaptionText] = field(default_factory=list)
     spans: list[SpanOrigin] = field(default_factory=list)
-    """In the order of the captions; a span's number is its place here."""
+    """In the order of the captions."""
     engines: dict[str, EngineFingerprint] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     """From the set back to the source."""
@@ -99,7 +100,7 @@ class Explanation:
             "set": self.output_set,
             "key": self.key,
             "captions": [asdict(one) for one in self.captions],
-            "spans": [{"number": number} | asdict(one) for number, one in enumerate(self.spans)],
+            "spans": [asdict(one) for one in self.spans],
             "engines": {stage: made.model_dump() for stage, made in self.engines.items()},
             "steps": [asdict(one) | {"facts": dict(one.facts)} for one in self.steps],
             "notes": self.notes,

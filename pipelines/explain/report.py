@@ -9,7 +9,6 @@ MAX_TEXT = 200  # characters of a caption that are printed above its spans
 
 def list_lines(found: Explanation) -> Iterator[str]:
     """Yields the lines: captions with their spans, engines, then the steps back to the source."""
-    numbers = {id(span): number for number, span in enumerate(found.spans)}
     for caption, one in enumerate(found.captions):
         spans = [span for span in found.spans if span.caption == caption]
         if not spans and len(found.spans):
@@ -17,7 +16,7 @@ def list_lines(found: Explanation) -> Iterator[str]:
         trained = " (trained on)" if one.is_trained_on and one.name != TRAINED else ""
         yield f"{one.name}{trained}: {_shorten(one.text)}"
         for span in spans:
-            yield from _describe_span(numbers[id(span)], span)
+            yield from _describe_span(span)
     if found.engines:
         yield "engines"
     for stage, made in found.engines.items():
@@ -30,7 +29,8 @@ def list_lines(found: Explanation) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def _describe_span(number: int, span: SpanOrigin) -> Iterator[str]:
+def _describe_span(span: SpanOrigin) -> Iterator[str]:
+    number = "-" if span.number is None else span.number
     claim = f" ({span.note})" if span.note else ""
     yield f"  {number}  characters {span.start} to {span.end}: {_shorten(span.text)}{claim}"
     for one in span.detections:

@@ -1,5 +1,7 @@
 """Explains a sample of an output set: its captions, what their words came from, and the way back to the source."""
 
+from dataclasses import replace
+
 from pipelines.explain.annotation_step import trace_annotation
 from pipelines.explain.caption_step import trace_caption
 from pipelines.explain.inputs import SetInputs
@@ -46,4 +48,5 @@ def explain(output_set: str, key: str, options: ExplainOptions | None = None) ->
         known = ", ".join((AnnotateRecipe.kind, RenderRecipe.kind, *TRAINING_KINDS))
         raise UsageError(f"{folder.url} is of the kind {format_value(kind)}; explain traces {known}")
     trace.inputs.check_all_used(folder.url)
+    spans = [replace(span, number=number) for number, span in enumerate(spans)]
     return Explanation(folder.url, key, captions, spans, trace.engines, trace.steps, trace.notes, trace.image)

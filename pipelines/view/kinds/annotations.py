@@ -17,6 +17,7 @@ from pipelines.view.columns.declaration import Shapes
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import (
     Block,
     Card,
@@ -59,6 +60,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
             picture = thumbnails.make(found.get(row["key"]), row["key"], row["sha256"], merge_shapes(shapes))
             captions = _render_captions(part.rows.slice(number, 1), row, shapes, renderings)
             blocks = (picture, *_describe_row(row, shapes), *captions)
+            blocks = add_origins(blocks, source, part.name, row["key"])
             cards.append(Card(f"{part.name}/{row['key']}", blocks, _list_facts(row)))
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())

@@ -1,6 +1,7 @@
 """Shows sets of training shards, as `shard`, `ingest` and `mix` write them, with the images in them or by reference."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipelines.view.charts import draw_bars, draw_counts, draw_shares
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import Chart, Page, Section, list_layers
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
 from pipelines.view.rows import choose_rows
@@ -44,7 +46,8 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     thumbnails = Thumbnails(options.max_bytes, count_pictures([row for _, row in rows]) + len(quarantined))
     files = ShardFiles()
     try:
-        cards = tuple(build_card(files, row, name, thumbnails) for name, row in rows)
+        built = [(name, row["key"], build_card(files, row, name, thumbnails)) for name, row in rows]
+        cards = tuple(replace(card, blocks=add_origins(card.blocks, source, name, key)) for name, key, card in built)
     finally:
         files.close()
     if choice.seen:
