@@ -73,7 +73,7 @@ def test_json_and_words(made: Path) -> None:
     words = json.loads(
         in_process("explain", made / "captions", KEY, "--span", "image contains", "--format", "json").stdout
     )
-    assert [(span["number"], span["text"], span["detections"]) for span in words["spans"]][0] == (
+    assert next((span["number"], span["text"], span["detections"]) for span in words["spans"]) == (
         None,
         "image contains",
         [],
