@@ -13,7 +13,7 @@ from pipelines.annotate.forecast.timeline import Group
 from pipelines.cluster.chunk_times import ChunkTime
 from pipelines.recipes.annotate import ChunkOptions
 from tests.conftest import jpeg, write_shard
-from tests.pipelines.support.engines import REFERENCES
+from tests.pipelines.support.engines import trust_flags
 from tests.pipelines.support.sets import in_process
 
 FACTS = SampleFacts(100, 2, bytes_in=1000.0, bytes_out=50.0, pixels=250_000.0)
@@ -62,17 +62,16 @@ def test_longer_slices_at_the_end_of_the_run_idle_longer() -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_plan_and_its_run(tmp_path: Path, own_engines: None) -> None:
+def test_a_plan_and_its_run(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for shard in range(2):
         path = tmp_path / f"images/{shard}.tar"
         write_shard(path, [jpeg(64 * shard + number) for number in range(64)], first=64 * shard)
     recipe = tmp_path / "recipe.yaml"
-    engine = {"engine": REFERENCES["PixelOcr"], "settings": {"seconds": 0.05}, "batch_size": 4}
-    recipe.write_text(
-        json.dumps({"kind": "annotate", "input": [f"{tmp_path}/images/*.tar"], "engines": {"ocr": engine}})
-    )
-    command = ["annotate", recipe, "--output", tmp_path / "out", "--workers", 2]
+    engine = {"engine": "PixelOcr", "settings": {"seconds": 0.05}, "batch_size": 4}
+    values = {"kind": "annotate", "input": [f"{tmp_path}/images/*.tar"], "engines": {"ocr": engine}}
+    recipe.write_text(json.dumps(values))
+    command = ["annotate", recipe, "--output", tmp_path / "out", "--workers", 2, *trust_flags("PixelOcr")]
     done = in_process(*command, "--plan", "--json", "--images", 128, "--price-per-hour", 36)
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
