@@ -1,6 +1,7 @@
 """Traces a row of an annotation set to its engines and to the member of an image shard."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipelines.explain.origin import Step
@@ -40,7 +41,7 @@ def add_image(
     """Adds the member of the image shard that a row is about: `shard` is the shard's name, and `tars` are recorded."""
     path = locate_tar(trace.inputs.open_images(output), tars, shard, output.url)
     image, trace.image = find_member(path, row["key"], row["sha256"])
-    recorded = next((one for one in inputs if one.path.endswith(f"{shard}.tar")), None)
+    recorded = next((one for one in inputs if PurePosixPath(one.path).stem == shard), None)
     facts = [(name, row[name]) for name in ("uid", "url") if row.get(name)]
     facts += [("shard sha256", recorded.sha256)] if recorded is not None and recorded.sha256 else []
     trace.steps.append(Step("source", path, f"sample {row['key']}", tuple(facts), image))

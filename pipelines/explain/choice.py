@@ -16,7 +16,8 @@ def choose_spans(found: Explanation, wanted: str | None) -> Explanation:
         return found
     if wanted.isdecimal():
         if int(wanted) >= len(found.spans):
-            raise UsageError(f"--span {wanted}: {found.key} has the spans 0 to {len(found.spans) - 1}")
+            known = f"the spans 0 to {len(found.spans) - 1}" if found.spans else "no span that something was found for"
+            raise UsageError(f"--span {wanted}: {found.key} has {known}")
         return replace(found, spans=[found.spans[int(wanted)]])
     spans = [span for number in range(len(found.captions)) for span in _find_words(found, number, wanted)]
     if not spans:

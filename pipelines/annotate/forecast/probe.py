@@ -24,6 +24,7 @@ from pipelines.cluster.machine import count_cores
 from pipelines.engines.loader import waits_for_server
 from pipelines.inputs.shards import InputShard, list_input_shards
 from pipelines.output.job import OutputCommitter
+from pipelines.terminal.progress import Progress
 from schemas.storage.folder import Folder
 
 MIN_CHUNKS = 4  # for each worker in the second round, of which the first is its warm-up
@@ -68,7 +69,7 @@ class Prober:
         preparation.wait(committer.progress)
         start = time.monotonic() - began
         workers = count_places(plan.pools)
-        shards = work.todo + self._draw(PILOT, workers - 1)
+        shards = work.todo + self._draw(PILOT, workers - 1, committer.progress)
         view = RunView(committer.progress, committer.times, None, len(shards))
         began = time.monotonic()
         first = self._run(plan, shards, committer, view)
@@ -84,13 +85,16 @@ class Prober:
         left = max(self.seconds - first.span, MIN_SHARE * self.seconds)
         chunks = len({one.chunk for one in first.times})
         wanted = max(MIN_CHUNKS * workers, round(left / (first.span / chunks)))
-        shards = self._draw(MAIN, wanted)
+        shards = self._draw(MAIN, wanted, committer.progress)
         return self._run(plan, shards, committer, view) if shards else None
 
-    def _draw(self, prefix: str, chunks: int) -> list[InputShard]:
+    def _draw(self, prefix: str, chunks: int, progress: Progress) -> list[InputShard]:
         """Draws shards of so many chunks in all, as far as the input has images that were not drawn yet."""
-        names = draw_shards(self.drawer, self.images, prefix, chunks)
-        return list_input_shards([f"{self.images.url}/{prefix}-*.tar"], ".tar") if names else []
+        if not draw_shards(self.drawer, self.images, prefix, chunks):
+            return []
+        shards = list_input_shards([f"{self.images.url}/{prefix}-*.tar"], ".tar")
+        progress.total += sum(shard.get_size() for shard in shards)
+        return shards
 
     def _run(self, plan: GraphPlan, shards: list[InputShard], committer: OutputCommitter, view: RunView) -> Round:
         ledger = start_ledger([pool.name for pool in plan.pools], TimedLedger)
