@@ -82,7 +82,8 @@ def test_json_and_words(made: Path) -> None:
 
 
 def test_crop(made: Path, tmp_path: Path) -> None:
-    done = in_process("explain", made / "training", "000000000001", "--span", "0", "--crop", tmp_path / "crop.png")
+    key = rows(made / "training", "index")[1]["key"]
+    done = in_process("explain", made / "training", key, "--span", "0", "--crop", tmp_path / "crop.png")
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "crop.png") as crop:
         assert crop.size == (32, 24)
