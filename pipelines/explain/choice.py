@@ -9,19 +9,17 @@ from schemas.errors import UsageError
 def choose_spans(found: Explanation, wanted: str | None) -> Explanation:
     """Returns the explanation with the spans that a user asks for, all without a wish. Raises `UsageError` for none.
 
-    `wanted` is the number of a span, or words of a caption: then the spans count that overlap them where they come
+    `wanted` is the number of a span, or else words of a caption: then the spans count that overlap them where they come
     first in each caption. Words that nothing was found for are a span without detections.
     """
     if wanted is None:
         return found
-    if wanted.isdecimal():
-        if int(wanted) >= len(found.spans):
-            known = f"the spans 0 to {len(found.spans) - 1}" if found.spans else "no span that something was found for"
-            raise UsageError(f"--span {wanted}: {found.key} has {known}")
+    if wanted.isdecimal() and int(wanted) < len(found.spans):
         return replace(found, spans=[found.spans[int(wanted)]])
     spans = [span for number in range(len(found.captions)) for span in _find_words(found, number, wanted)]
     if not spans:
-        raise UsageError(f"--span {wanted!r}: no caption of {found.key} has these words")
+        known = f"{len(found.spans):,} spans, and no caption with these words"
+        raise UsageError(f"--span {wanted!r}: {found.key} has {known}")
     return replace(found, spans=spans)
 
 

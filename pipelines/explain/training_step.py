@@ -46,9 +46,8 @@ def trace_sample(folder: Folder, key: str, trace: Trace, name: str | None = None
     if source.kind == MixRecipe.kind:
         hashes = [one["sha256"] for one in row["image_details"]]
         drawn = find_source_sample(source, trace.inputs, found.name, found.number, hashes)
-        trace.steps[-1] = Step(
-            source.kind, folder.url, place, (*facts, ("drawn from", drawn.source), ("position", drawn.position)), image
-        )
+        more = (("drawn from", drawn.source), ("position", drawn.position))
+        trace.steps[-1] = Step(source.kind, folder.url, place, (*facts, *more), image)
         trace_sample(drawn.folder, drawn.key, trace, drawn.name)
         return
     record = build_record(row, sample.members, row["key"])

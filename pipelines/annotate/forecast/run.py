@@ -76,10 +76,11 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
 
 
 def find_unit(recipe: AnnotateRecipe) -> int:
-    """Returns the samples of a chunk of the probe: whole batches of every pool, as slices have."""
+    """Returns the samples of a chunk of the probe: whole batches of every pool, as slices have, or a whole chunk."""
     from pipelines.annotate.pools import DECODE_BATCH  # imports Ray
 
-    return math.lcm(DECODE_BATCH, *(engine.batch_size for engine in recipe.stages.values()))
+    batches = math.lcm(DECODE_BATCH, *(engine.batch_size for engine in recipe.stages.values()))
+    return min(batches, recipe.chunk.samples)
 
 
 def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe:
@@ -87,7 +88,7 @@ def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe
 
     Damage is allowed, and an image of the sample is not left out for repeating another one.
     """
-    chunk = recipe.chunk.model_copy(update={"samples": min(recipe.chunk.samples, find_unit(recipe))})
+    chunk = recipe.chunk.model_copy(update={"samples": find_unit(recipe)})
     run = recipe.run.model_copy(update={"claim": False, "drivers": 1, "allow_damaged": True, "output": None})
     filters = recipe.filters.model_copy(update={"repeated_images": False})
     update = {"input": [f"{images.url}/*.tar"], "chunk": chunk, "run": run, "filters": filters}

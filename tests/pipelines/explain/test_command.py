@@ -92,8 +92,8 @@ def test_crop(made: Path, tmp_path: Path) -> None:
 WRONG_USE = {
     "explain {a}/none k": "{a}/none is not an output set: it has no recipe.yaml",
     "explain {a}/captions none": "{a}/captions has no row with the key or uid 'none'",
-    "explain {a}/captions {k} --span 9": "--span 9: {k} has the spans 0 to ",
-    "explain {a}/captions {k} --span absent": "--span 'absent': no caption of {k} has these words",
+    "explain {a}/captions {k} --span 9": "--span '9': {k} has 2 spans, and no caption with these words",
+    "explain {a}/captions {k} --span absent": "--span 'absent': {k} has 2 spans, and no caption with these words",
     "explain {a}/captions {k} --format xml": "--format: 'xml' is no format: use text or json",
     "explain {a}/captions {k} --crop {t}/a.jpg": "--crop {t}/a.jpg: a crop is a file that ends with .png",
     "explain {a}/captions {k} --span contains --crop {t}/a.png": "--crop: the spans have no place in the image: ",
