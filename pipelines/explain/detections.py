@@ -89,4 +89,4 @@ def _measure_side(values: Sequence[float], side: int) -> tuple[int, int]:
 
 def _measure_distance(item: Row, entry: Item) -> float:
     """Returns the largest difference of two corners."""
-    return max(abs(item[side] - entry[side]) for side in ("x1", "y1", "x2", "y2"))
+    return max(abs(float(item[side]) - float(entry[side])) for side in ("x1", "y1", "x2", "y2"))

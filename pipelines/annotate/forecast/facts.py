@@ -75,4 +75,5 @@ def _count_tokens(table: pa.Table) -> float | None:
     if CAPTIONS_COLUMN.name not in table.column_names:
         return None
     captions = [one for row in table[CAPTIONS_COLUMN.name].to_pylist() for one in row or ()]
-    return sum((one["prompt_tokens"] or 0) + (one["completion_tokens"] or 0) for one in captions) / table.num_rows
+    tokens: int = sum((one["prompt_tokens"] or 0) + (one["completion_tokens"] or 0) for one in captions)
+    return tokens / table.num_rows

@@ -6,7 +6,7 @@ an image costs is that for which it saturates that group. At the start and the e
 that counts by the share that is busy.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,12 +51,8 @@ def find_warm_ups(times: Sequence[ChunkTime]) -> set[tuple[str, str]]:
         known = first.get((time.stage, time.worker))
         if known is None or time.started < known.started:
             first[time.stage, time.worker] = time
-    counts = defaultdict(int)
-    for time in times:
-        counts[time.stage] += 1
-    firsts = defaultdict(int)
-    for stage, _ in first:
-        firsts[stage] += 1
+    counts = Counter(time.stage for time in times)
+    firsts = Counter(stage for stage, _ in first)
     return {(one.stage, one.chunk) for one in first.values() if firsts[one.stage] < counts[one.stage]}
 
 
@@ -81,7 +77,8 @@ def measure_work(times: Sequence[ChunkTime], groups: Sequence[Group], stages: Se
 
 def measure_excess(times: Sequence[ChunkTime], warm: set[tuple[str, str]]) -> Mapping[str, float]:
     """Returns the seconds by stage that its workers' first chunks took longer than others of as many images."""
-    seconds, rows = defaultdict(float), defaultdict(int)
+    seconds: dict[str, float] = defaultdict(float)
+    rows = Counter[str]()
     for time in times:
         if (time.stage, time.chunk) not in warm:
             seconds[time.stage] += time.seconds
