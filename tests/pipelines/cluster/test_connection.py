@@ -88,7 +88,7 @@ def scripts():
     return sorted({Path(word).name for word in words if word.endswith(".py")})
 
 connect(RunOptions(workers=1), 100 << 20)
-arenas = [ray.get(ray.remote(os.environ.get).remote("MALLOC_ARENA_MAX")), os.environ.get("MALLOC_ARENA_MAX")]
+arenas = [ray.get(ray.remote(os.getenv).remote("MALLOC_ARENA_MAX")), os.getenv("MALLOC_ARENA_MAX")]
 folder = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
 token = Path.home() / ".ray/auth_token"
 print(json.dumps([str(folder), oct(folder.stat().st_mode), oct(token.stat().st_mode), listening(), scripts(), arenas]))
