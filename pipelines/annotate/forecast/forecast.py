@@ -29,6 +29,7 @@ class ProbeTimes:
     stages: dict[str, int]  # in the graph's order, with the workers of each
     groups: Sequence[Group]
     unit: int  # samples of a chunk of the probe
+    slice_unit: int  # samples that stay together where the run cuts its last chunks
     start: float  # seconds to the first chunk
     closing: float  # seconds after the last chunk
     times: Sequence[ChunkTime]
@@ -105,11 +106,11 @@ def estimate_run(
 
 
 def count_slice_units(chunk: ChunkOptions, probe: ProbeTimes, facts: SampleFacts) -> float:
-    """Returns how much longer than in the probe a worker may idle at the end: a slice of the run over a chunk of it."""
+    """Returns how long a worker may idle at the end, over that in the probe: a slice of the run over a chunk of it."""
     whole = min(chunk.samples, chunk.pixels / facts.pixels, chunk.bytes / facts.bytes_in)
-    starts = TailPlan(unit=probe.unit).cut(max(1, int(whole)))
+    starts = TailPlan(unit=probe.slice_unit).cut(max(1, int(whole)))
     rows = starts[1] if len(starts) > 1 else whole
-    return max(1.0, rows / probe.unit)
+    return rows / probe.unit
 
 
 def _describe_probe(work: WorkTime, probe: ProbeTimes, drift: float, options: ForecastOptions) -> dict[str, float]:

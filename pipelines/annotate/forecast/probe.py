@@ -7,7 +7,7 @@ all pools' batches allow, so that there are many of them; an engine sees batches
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 
@@ -17,6 +17,7 @@ from pipelines.annotate.drivers.run_view import RunView
 from pipelines.annotate.forecast.sample import SampleDrawer, draw_shards
 from pipelines.annotate.forecast.timeline import Group
 from pipelines.annotate.pools import Pool
+from pipelines.annotate.slices import TailPlan
 from pipelines.cluster.capacity import list_cluster_nodes
 from pipelines.cluster.chunk_times import ChunkTime, TimedLedger
 from pipelines.cluster.ledger import start_ledger
@@ -52,6 +53,7 @@ class Probe:
 
     stages: dict[str, int]  # in the graph's order, with the workers of each
     groups: list[Group]
+    slice_unit: int  # samples that stay together where the run cuts its last chunks
     start: float  # seconds from the beginning to the first chunk
     round: Round  # the second, or the first if the input has no more images
 
@@ -65,7 +67,8 @@ class Prober:
     def carry_out(self, work: Work, committer: OutputCommitter) -> Probe:
         """Runs both rounds. `work` has a shard of one chunk for the first."""
         began = time.monotonic()
-        plan, preparation = make_plan(work)
+        whole, preparation = make_plan(work)
+        plan = replace(whole, tail=TailPlan())  # so that chunks are alike: none is cut
         preparation.wait(committer.progress)
         start = time.monotonic() - began
         workers = count_places(plan.pools)
@@ -76,7 +79,7 @@ class Prober:
         start += min(one.started for one in first.times) - began
         second = self._run_second(plan, committer, view, first, workers)
         stages = {pool.name: pool.request.max_workers for pool in plan.pools}
-        return Probe(stages, list_groups(plan.pools, plan.owns_cluster), start, second or first)
+        return Probe(stages, list_groups(plan.pools, plan.owns_cluster), whole.tail.unit, start, second or first)
 
     def _run_second(
         self, plan: GraphPlan, committer: OutputCommitter, view: RunView, first: Round, workers: int

@@ -67,7 +67,14 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
         place.clear("")
     probe, times = job.probe, job.probe.round
     measured = ProbeTimes(
-        probe.stages, probe.groups, drawer.length, probe.start, times.closing, times.times, dict(times.peaks)
+        probe.stages,
+        probe.groups,
+        drawer.length,
+        probe.slice_unit,
+        probe.start,
+        times.closing,
+        times.times,
+        dict(times.peaks),
     )
     recipe_sha256 = settle_settings(recipe, Folder(output)).compute_sha256()
     found = estimate_run(recipe_sha256, recipe.chunk, measured, facts, drawer.total_bytes, options)

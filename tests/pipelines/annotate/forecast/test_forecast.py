@@ -26,7 +26,14 @@ def make_probe(**changes: Any) -> ProbeTimes:
         ends = [8, 13, 18, 23]
         for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
             times.append(ChunkTime("ocr", str(worker), f"{worker}/{number}", 10, 10_000, start, end))
-    values = {"stages": {"ocr": 2}, "groups": [Group(frozenset(["ocr"]), 2)], "unit": 10, "start": 12.0, "closing": 1.0}
+    values = {
+        "stages": {"ocr": 2},
+        "groups": [Group(frozenset(["ocr"]), 2)],
+        "unit": 10,
+        "slice_unit": 10,
+        "start": 12.0,
+        "closing": 1.0,
+    }
     return ProbeTimes(**values | {"times": times, "peaks": {"ocr": [7, 8]}} | changes)
 
 
@@ -58,6 +65,9 @@ def test_longer_slices_at_the_end_of_the_run_idle_longer() -> None:
         for samples in (10, 240)
     )
     assert long - short == pytest.approx(2.5), "slices of twenty images, where the probe has chunks of ten"
+    finer = make_probe(times=uneven.times, slice_unit=1)
+    least = estimate_run("0", ChunkOptions(samples=60), finer, FACTS, 0, ForecastOptions(images=1000)).seconds.value
+    assert short - least == pytest.approx(1.25), "slices of five images, where no engine needs whole batches"
 
 
 @pytest.mark.slow
