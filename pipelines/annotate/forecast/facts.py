@@ -76,4 +76,4 @@ def _count_tokens(table: pa.Table) -> float | None:
         return None
     captions = [one for row in table[CAPTIONS_COLUMN.name].to_pylist() for one in row or ()]
     tokens: int = sum((one["prompt_tokens"] or 0) + (one["completion_tokens"] or 0) for one in captions)
-    return tokens / table.num_rows
+    return tokens / int(table.num_rows)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
-from curation.engines.ocr.rapidocr import make_rapidocr
 from curation.engines.ocr.rapidocr_settings import RapidOcrSettings
+from curation.engines.ocr.runtime.rapidocr import RapidOcr
 from pipelines.annotate.run import annotate
 from pipelines.demo.flow import write_pictures
 from pipelines.explain import explain
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.ray]
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every kind of set, of pictures of the demo and what the real engine reads in them."""
     folder = tmp_path_factory.mktemp("demo")
-    write_pictures(f"{folder}/images", PICTURES + 8)
+    write_pictures(f"{folder}/images", PICTURES + 16)
     images = f"{folder}/images/*.tar"
     ocr = {"ocr": EngineOptions(engine="rapidocr")}
     annotate(AnnotateRecipe(input=[images], engines=ocr, run=AnnotateRun(workers=2)), f"{folder}/annotations")
@@ -54,16 +54,27 @@ def frame(crop: Image.Image) -> np.ndarray:
     return np.asarray(ground)
 
 
+def read_again(engine: RapidOcr, crop: Image.Image) -> list[str]:
+    """What the whole engine reads on a plain ground, and its recogniser alone on the bare crop.
+
+    The recogniser has the last word on strokes of a drawing that it took for a letter, which the detector finds again
+    only among their surroundings.
+    """
+    (lines,) = engine.annotate([frame(crop)])
+    bare = engine._reader(np.asarray(crop)[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
+    return [" ".join(one.text for one in lines), "".join(bare.txts or ())]
+
+
 def normalise(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split())
 
 
 @pytest.mark.parametrize("name", ["captions", "training", "referring", "mixed-training", "mixed-referring"])
 def test_the_crop_of_every_span_has_its_text(demo: Path, name: str) -> None:
-    engine = make_rapidocr(RapidOcrSettings())
+    engine = RapidOcr(RapidOcrSettings())
     keys = [row["key"] for row in rows(demo / name, "data" if name == "captions" else "index")][:PICTURES]
     assert len(keys) == PICTURES
-    read: dict[tuple[str, object], str] = {}
+    read: dict[tuple[str, object], list[str]] = {}
     worst: list[tuple[float, str, str, str]] = []
     spans = 0
     for key in keys:
@@ -81,10 +92,11 @@ def test_the_crop_of_every_span_has_its_text(demo: Path, name: str) -> None:
             assert line.pixels is not None
             place = (key, line.pixels)
             if place not in read:
-                (lines,) = engine.annotate([frame(cut_crop(found.image, line.pixels))])
-                read[place] = " ".join(one.text for one in lines)
-            alike = Levenshtein.normalized_similarity(normalise(line.text), normalise(read[place]))
-            worst.append((alike, key, line.text, read[place]))
+                read[place] = read_again(engine, cut_crop(found.image, line.pixels))
+            wanted = normalise(line.text)
+            alike = max(Levenshtein.normalized_similarity(wanted, normalise(one)) for one in read[place])
+            worst.append((alike, key, line.text, " | ".join(read[place])))
             assert line.text in span.text or line.text.replace('"', '\\"') in span.text
     assert spans > 10 * PICTURES
-    assert [one for one in sorted(worst) if one[0] < 0.9] == []
+    failed = sorted({one for one in worst if one[0] < 0.9})
+    assert not failed, failed[:20]
