@@ -54,14 +54,14 @@ def frame(crop: Image.Image) -> np.ndarray:
     return np.asarray(ground)
 
 
-def read_again(engine: RapidOcr, crop: Image.Image) -> list[str]:
+def read_again(engine: RapidOcr, recogniser: RapidOcr, crop: Image.Image) -> list[str]:
     """What the whole engine reads on a plain ground, and its recogniser alone on the bare crop.
 
     The recogniser has the last word on strokes of a drawing that it took for a letter, which the detector finds again
     only among their surroundings.
     """
     (lines,) = engine.annotate([frame(crop)])
-    bare = engine._reader(np.asarray(crop)[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
+    bare = recogniser._reader(np.asarray(crop)[:, :, ::-1], use_det=False, use_cls=False, use_rec=True)
     return [" ".join(one.text for one in lines), "".join(bare.txts or ())]
 
 
@@ -71,7 +71,7 @@ def normalise(text: str) -> str:
 
 @pytest.mark.parametrize("name", ["captions", "training", "referring", "mixed-training", "mixed-referring"])
 def test_the_crop_of_every_span_has_its_text(demo: Path, name: str) -> None:
-    engine = RapidOcr(RapidOcrSettings())
+    engine, recogniser = RapidOcr(RapidOcrSettings()), RapidOcr(RapidOcrSettings())
     keys = [row["key"] for row in rows(demo / name, "data" if name == "captions" else "index")][:PICTURES]
     assert len(keys) == PICTURES
     read: dict[tuple[str, object], list[str]] = {}
@@ -92,7 +92,7 @@ def test_the_crop_of_every_span_has_its_text(demo: Path, name: str) -> None:
             assert line.pixels is not None
             place = (key, line.pixels)
             if place not in read:
-                read[place] = read_again(engine, cut_crop(found.image, line.pixels))
+                read[place] = read_again(engine, recogniser, cut_crop(found.image, line.pixels))
             wanted = normalise(line.text)
             alike = max(Levenshtein.normalized_similarity(wanted, normalise(one)) for one in read[place])
             worst.append((alike, key, line.text, " | ".join(read[place])))
