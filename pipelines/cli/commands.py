@@ -76,6 +76,11 @@ COMMANDS = {
         "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
         "view annotations --output annotations.html",
     ),
+    "explain": Entry(
+        "Trace a caption back to what engines found, to the bytes of the image, and to the row of the source.",
+        "explain training 000000000000 --span 0 --crop word.png",
+        "sets.explain",
+    ),
     "evaluate": Entry(
         "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
         "evaluate boxes annotations --truth truth.jsonl",

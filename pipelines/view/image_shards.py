@@ -33,7 +33,7 @@ class ImageShards:
 
         `recorded` are the paths of tars in the manifest, of which the one of this name counts.
         """
-        return self._read_tar(self._locate(recorded, shard), keys)
+        return self._read_tar(self.locate(recorded, shard), keys)
 
     def read_from_any(self, recorded: Sequence[str], keys: set[str]) -> dict[str, bytes]:
         """Returns the images with these keys in some of the tars, except for keys that several of them have."""
@@ -62,8 +62,8 @@ class ImageShards:
             self.notes[f"{error}"] = None
         return found
 
-    def _locate(self, recorded: Sequence[str], shard: str) -> str | None:
-        """Returns the path of the shard of this name: among those that the user names, if he does."""
+    def locate(self, recorded: Sequence[str], shard: str) -> str | None:
+        """Returns the path of the shard of this name, among those that the user names if he does; None: not found."""
         if self._is_given:
             if shard not in self._given:
                 self.notes[f"no tar that --images names is the shard {shard}"] = None

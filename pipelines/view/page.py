@@ -53,6 +53,7 @@ class TextGroup:
 
     title: str
     texts: tuple[Text, ...]
+    origin: tuple[tuple[str, str], ...] = ()  # where they come from: names with values, which unfold
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,17 @@ def make_join(plan: GraphPlan) -> Callable[[Folder, ShardEnd], Manifest]:
 
 
 def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputCommitter, view: RunView) -> None:
-    """Runs the graph and commits each shard as soon as all its chunks are written."""
-    recipe, stall_seconds = plan.recipe, plan.recipe.run.stall_seconds
+    """Runs the graph, with a ledger of its own, and commits each shard as soon as all its chunks are written."""
     ledger = start_ledger([pool.name for pool in plan.pools])
+    run_graph(plan, shards, committer, view, ledger)
+    ray.kill(ledger)
+
+
+def run_graph(
+    plan: GraphPlan, shards: list[InputShard], committer: OutputCommitter, view: RunView, ledger: ray.actor.ActorHandle
+) -> None:
+    """Runs the graph with this ledger. Raises `ShardloomError` unless all shards are committed."""
+    recipe, stall_seconds = plan.recipe, plan.recipe.run.stall_seconds
     watch = StallWatch([pool.request for pool in plan.pools], stall_seconds)
     shard_committer = ShardCommitter(recipe, plan.output, committer.commit, committer.times, make_join(plan))
 
@@ -60,5 +68,4 @@ def run_in_process(plan: GraphPlan, shards: list[InputShard], committer: OutputC
         view.update(snapshot)
     finally:
         view.close()
-    ray.kill(ledger)
     check_complete([shard.name for shard in shards if shard.name not in shard_committer.committed])

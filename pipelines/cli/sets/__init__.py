@@ -1,1 +1,1 @@
-"""Implements the commands that go on with a finished set."""
+"""Implements the commands that look into a finished set or go on with it."""

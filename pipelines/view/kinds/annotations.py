@@ -17,6 +17,7 @@ from pipelines.view.columns.declaration import Shapes
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import (
     Block,
     Card,
@@ -49,7 +50,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
-    renderings = _list_renderings(folder.url, recipe)
+    renderings = list_renderings(folder.url, recipe)
     cards = []
     for part in choice.parts:
         keys = set(part.rows["key"].to_pylist())
@@ -59,6 +60,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
             picture = thumbnails.make(found.get(row["key"]), row["key"], row["sha256"], merge_shapes(shapes))
             captions = _render_captions(part.rows.slice(number, 1), row, shapes, renderings)
             blocks = (picture, *_describe_row(row, shapes), *captions)
+            blocks = add_origins(blocks, source, part.name, row["key"])
             cards.append(Card(f"{part.name}/{row['key']}", blocks, _list_facts(row)))
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())
@@ -105,7 +107,7 @@ def _list_facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in facts if value)
 
 
-def _list_renderings(url: str, recipe: Mapping[str, Any]) -> list[Rendering]:
+def list_renderings(url: str, recipe: Mapping[str, Any]) -> list[Rendering]:
     """Returns what renders captions from the engines that the set has, with the options of each family as they ship."""
     families = [view.family for view in list_columns() if view.family and view.column in (recipe.get("engines") or ())]
     return [Rendering.resolve(RenderRecipe(family=family, input=url)) for family in families]

@@ -16,6 +16,7 @@ from pipelines.view.entries import read_entries
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import Block, Card, Chart, Page, Section, Shape, Text, TextGroup, list_layers, make_text
 from pipelines.view.parquet_files import list_data_files, list_tars, read_file
 from pipelines.view.printed_items import find_template
@@ -48,7 +49,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
         for row in part.rows.to_pylist():
             shapes, texts = _describe_captions(row, family, template)
             picture = thumbnails.make(found.get(row["key"]), row["key"], row.get("sha256"), shapes)
-            blocks = (picture, *_describe_columns(row), *texts)
+            blocks = add_origins((picture, *_describe_columns(row), *texts), source, part.name, row["key"])
             facts = tuple((name, row[name]) for name in ("uid", "url") if row.get(name))
             cards.append(Card(f"{part.name}/{row['key']}", blocks, facts))
     if choice.seen and (table := choice.merge_seen()).num_rows:

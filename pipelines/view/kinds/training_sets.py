@@ -1,6 +1,7 @@
 """Shows sets of training shards, as `shard`, `ingest` and `mix` write them, with the images in them or by reference."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from pipelines.view.charts import draw_bars, draw_counts, draw_shares
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import Chart, Page, Section, list_layers
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
 from pipelines.view.rows import choose_rows
@@ -38,13 +40,14 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     places = parse_places(options.images, recorded) if recorded else {}
     shards = dict(zip(source.manifests, open_set(folder.url, places)[0], strict=True))
     names = [name for name, shard in shards.items() if shard.data.rows]
-    choice = choose_rows(names, lambda name: _read_index(shards[name]), options, folder.url)
+    choice = choose_rows(names, lambda name: read_located_index(shards[name]), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     rows = [(part.name, row) for part in choice.parts for row in to_index_rows(part.rows)]
     thumbnails = Thumbnails(options.max_bytes, count_pictures([row for _, row in rows]) + len(quarantined))
     files = ShardFiles()
     try:
-        cards = tuple(build_card(files, row, name, thumbnails) for name, row in rows)
+        built = [(name, row["key"], build_card(files, row, name, thumbnails)) for name, row in rows]
+        cards = tuple(replace(card, blocks=add_origins(card.blocks, source, name, key)) for name, key, card in built)
     finally:
         files.close()
     if choice.seen:
@@ -57,7 +60,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     return page
 
 
-def _read_index(shard: SourceShard) -> pa.Table:
+def read_located_index(shard: SourceShard) -> pa.Table:
     """Returns the index of a shard with the place of each sample, by which it is read."""
     index = read_index(shard, locating=bool(shard.image_folders))
     numbers = pa.array(np.arange(index.num_rows))
