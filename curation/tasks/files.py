@@ -1,6 +1,6 @@
 """Reads the files of question sets: lines of JSON, Parquet as harnesses publish it, and tars of captioned images."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,8 +39,33 @@ def read_question_set(options: QuestionSetOptions, metric: Metric) -> QuestionSe
 
     A repeated id is quarantined. Raises `UsageError` for a path that is none, and for a set without any question.
     """
-    found, seen = QuestionSet(), set[str]()
-    number = 0
+    found = QuestionSet()
+    for one in _iterate_questions(options, metric):
+        if isinstance(one, Question):
+            found.questions.append(one)
+        else:
+            found.quarantined.append(one)
+    number = len(found.questions) + len(found.quarantined)
+    if not found.questions:
+        first = f", the first because {found.quarantined[0].detail}" if found.quarantined else ""
+        raise UsageError(f"{options.path}: none of its {number} rows is a question{first}")
+    return found
+
+
+def find_questions(options: QuestionSetOptions, metric: Metric, ids: Collection[str]) -> dict[str, Question]:
+    """Returns the questions with these ids, as far as the set has them, without the images of others in memory."""
+    found: dict[str, Question] = {}
+    for one in _iterate_questions(options, metric):
+        if isinstance(one, Question) and one.id in ids:
+            found[one.id] = one
+        if len(found) == len(ids):
+            break
+    return found
+
+
+def _iterate_questions(options: QuestionSetOptions, metric: Metric) -> Iterator[Question | QuarantinedRow]:
+    """Yields each row as a question, or quarantined with the reason why it is none."""
+    seen, number = set[str](), 0
     for path in list_matching(options.path):
         for row in _find_reader(path)(path):
             try:
@@ -50,14 +75,10 @@ def read_question_set(options: QuestionSetOptions, metric: Metric) -> QuestionSe
                 if question.id in seen:
                     raise Rejected(Reason.DUPLICATE_KEY, f"question {question.id!r} came before")
                 seen.add(question.id)
-                found.questions.append(question)
+                yield question
             except Rejected as fault:
-                found.quarantined.append(QuarantinedRow.from_rejected(f"{path}#{number}", None, STAGE, fault))
+                yield QuarantinedRow.from_rejected(f"{path}#{number}", None, STAGE, fault)
             number += 1
-    if not found.questions:
-        first = f", the first because {found.quarantined[0].detail}" if found.quarantined else ""
-        raise UsageError(f"{options.path}: none of its {number} rows is a question{first}")
-    return found
 
 
 def _find_reader(path: str) -> Callable[[str], Iterator[Row | Rejected]]:

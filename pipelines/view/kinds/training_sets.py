@@ -1,7 +1,6 @@
 """Shows sets of training shards, as `shard`, `ingest` and `mix` write them, with the images in them or by reference."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,18 +24,17 @@ from pipelines.view.thumbnails import Thumbnails
 from pipelines.view.training_samples import build_card, count_pictures
 from schemas.errors import UsageError
 from schemas.output_set.image_folders import parse_places
-from schemas.storage.folder import Folder
 
 
-def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> Page:
+def build_page(source: SetSource, options: ViewOptions) -> Page:
     """Returns the page of a set of training shards."""
-    source = SetSource.open(folder, recipe)
+    folder = source.folder
     page = source.start_page()
     if source.kind == MixRecipe.kind:
         page.charts += _draw_mixture(source)
     recorded = {one for manifest in source.manifests.values() for one in manifest.image_folders}
     places = parse_places(options.images, recorded) if recorded else {}
-    shards = dict(zip(source.manifests, open_set(folder.url, places)[0], strict=True))
+    shards = dict(zip(source.manifests, open_set(folder.url, places, source.manifests)[0], strict=True))
     names = [name for name, shard in shards.items() if shard.data.rows]
     choice = choose_rows(names, lambda name: _read_index(shards[name]), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
@@ -50,7 +48,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())
     page.sections.append(Section("Samples", cards, choice.describe()))
-    images = ImageShards(folder, () if recorded else options.images)
+    images = ImageShards(folder, () if recorded else options.images, lambda: options.is_late)
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
     page.layers = list_layers(cards)
