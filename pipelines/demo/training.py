@@ -44,7 +44,8 @@ class DemoTraining:
 def train_model(output: str, steps: int | None = None) -> DemoTraining:
     """Trains on the training shards in `output`, then generates example captions.
 
-    It resumes an interrupted call, unless `output` is a URL: a run needs a disk, so only the model and the report are uploaded.
+    It resumes an interrupted call, unless `output` is a URL: a run needs a disk, so only the model and the report are
+    uploaded.
     """
     if Folder(output).is_local:
         return _train(output, f"{output}/model", steps)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,46 +36,65 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """Holds the entries of a truth by the uids of their images."""
+    """Holds the entries of a truth by the column that they are compared with, and by the uids of their images."""
 
     path: str
-    column: str  # that it is compared with
-    entries: Mapping[str, BoxTruth | TextTruth]
+    entries: Mapping[str, Mapping[str, BoxTruth | TextTruth]]
 
     @classmethod
     def read(cls, path: str, index: str | None) -> "GroundTruth":
-        """Reads a truth of boxes or of text. Raises `UsageError` for a file that is neither."""
+        """Reads a truth of boxes, of text, or of both. Raises `UsageError` for a file that is none."""
         data = read_truth_file(path)
-        is_text = "items" in _read_first_keys(data)
-        entries = read_text_truth(data, path) if is_text else read_box_truth(data, path)
-        uids = find_uids(entries, path, index)
-        by_uid = {uid: entry for entry in entries for uid in uids[entry.file]}
-        if not by_uid:
-            raise UsageError(f"{path}: none of its {len(entries)} images has a uid: pass --index, which has them")
-        return cls(path, (OCR_COLUMN if is_text else BOXES_COLUMN).name, by_uid)
+        keys, found = _read_first_keys(data), dict[str, Mapping[str, BoxTruth | TextTruth]]()
+        if "items" in keys:
+            found[OCR_COLUMN.name] = _tie(read_text_truth(data, path), path, index)
+        if "items" not in keys or keys & {"objects", "image_labels"}:
+            boxed = [entry for entry in read_box_truth(data, path) if entry.has_boxes]
+            found[BOXES_COLUMN.name] = _tie(boxed, path, index)
+        if not any(found.values()):
+            raise UsageError(f"{path}: none of its images has a uid: pass --index, which has them")
+        return cls(path, found)
 
     def filter(self, rows: pa.Table) -> pa.Table:
-        """Returns the rows that the truth has an entry of. Raises `UsageError` if they lack the column to compare."""
-        if self.column not in rows.schema.names:
-            raise UsageError(f"--truth {self.path} is of {self.column}, which the set has not: annotate it first")
-        return rows.filter(pc.is_in(rows["uid"], pa.array(list(self.entries), pa.string())))
+        """Returns the rows that the truth has an entry of. Raises `UsageError` if they lack the columns to compare."""
+        columns = self.entries.keys() & set(rows.schema.names)
+        if not columns:
+            raise UsageError(f"--truth {self.path} is of {' and '.join(self.entries)}, which the set has not")
+        uids = {uid for column in columns for uid in self.entries[column]}
+        return rows.filter(pc.is_in(rows["uid"], pa.array(sorted(uids), pa.string())))
 
     def compare(self, row: Row, shapes: Shapes) -> Overlay:
-        """Returns the shapes of a row with those of its entry, numbered behind them."""
-        entry = self.entries[row["uid"]]
-        if not entry.has_shape_of(row["width"], row["height"]):
-            said = make_text("Ground truth", f"it is of a picture of {entry.width} x {entry.height} pixels")
-            return Overlay(shapes, (said,))
-        items = row[self.column] or ()
-        found = compare_boxes(entry, items) if isinstance(entry, BoxTruth) else compare_lines(entry, items)
-        truth = number_shapes(found.shapes, sum(map(len, shapes.values())))
-        marked = [
-            replace(shape, status=FALSE_ALARM) if number in found.false_alarms else shape
-            for number, shape in enumerate(shapes[self.column])
-        ]
-        outcomes = Counter(found.outcomes) + Counter({"false alarms": len(found.false_alarms)})
-        blocks = _describe_items(found, truth, marked)
-        return Overlay({**shapes, self.column: marked, LAYER: truth}, tuple(blocks), outcomes)
+        """Returns the shapes of a row with those of its entries, numbered behind them."""
+        overlay = Overlay({**shapes, LAYER: ()})
+        for column, entries in self.entries.items():
+            if column in row and (entry := entries.get(row["uid"])) is not None:
+                overlay = _add_entry(overlay, row, column, entry)
+        return overlay
+
+
+def _add_entry(overlay: Overlay, row: Row, column: str, entry: BoxTruth | TextTruth) -> Overlay:
+    if not entry.has_shape_of(row["width"], row["height"]):
+        said = make_text("Ground truth", f"it is of a picture of {entry.width} x {entry.height} pixels")
+        return replace(overlay, blocks=(*overlay.blocks, said))
+    items = row[column] or ()
+    found = compare_boxes(entry, items) if isinstance(entry, BoxTruth) else compare_lines(entry, items)
+    truth = number_shapes(found.shapes, sum(map(len, overlay.shapes.values())))
+    marked = [
+        replace(shape, status=FALSE_ALARM) if number in found.false_alarms else shape
+        for number, shape in enumerate(overlay.shapes[column])
+    ]
+    return Overlay(
+        {**overlay.shapes, column: marked, LAYER: (*overlay.shapes[LAYER], *truth)},
+        (*overlay.blocks, *_describe_items(column, found, truth, marked)),
+        overlay.outcomes
+        + Counter(f"{column}: {outcome}" for outcome in found.outcomes)
+        + Counter({f"{column}: false alarms": len(found.false_alarms)}),
+    )
+
+
+def _tie(entries: Sequence[BoxTruth | TextTruth], path: str, index: str | None) -> dict[str, BoxTruth | TextTruth]:
+    uids = find_uids(entries, path, index)
+    return {uid: entry for entry in entries for uid in uids[entry.file]}
 
 
 def keep_all(rows: pa.Table) -> pa.Table:
@@ -88,7 +107,7 @@ def get_row_filter(truth: GroundTruth | None) -> Callable[[pa.Table], pa.Table]:
     return keep_all if truth is None else truth.filter
 
 
-def _describe_items(found: Comparison, truth: tuple[Shape, ...], marked: list[Shape]) -> list[Block]:
+def _describe_items(column: str, found: Comparison, truth: Sequence[Shape], marked: Sequence[Shape]) -> list[Block]:
     """Returns the items of the truth with their outcomes, and what is not in it, each tied to its shape."""
     numbers = {position: shape.number for position, shape in zip(found.drawn, truth, strict=True)}
     items = [
@@ -99,13 +118,14 @@ def _describe_items(found: Comparison, truth: tuple[Shape, ...], marked: list[Sh
         Chip(marked[at].label, note, (marked[at].number,), _COLOURS[FALSE_ALARM])
         for at, note in sorted(found.false_alarms.items())
     ]
-    return [Chips(title, tuple(chips)) for title, chips in (("Ground truth", items), ("Not in it", alarms)) if chips]
+    parts = ((f"Ground truth of {column}", items), (f"{column}, not in the ground truth", alarms))
+    return [Chips(title, tuple(chips)) for title, chips in parts if chips]
 
 
-def _read_first_keys(data: bytes) -> Mapping[str, Any]:
-    """Returns the first entry of a truth; an empty one if it is damaged, which its reader reports."""
+def _read_first_keys(data: bytes) -> set[str]:
+    """Returns the keys of a truth's first entry; none if it is damaged, which its reader reports."""
     try:
         first = json.loads(next((line for line in data.split(b"\n") if line.strip()), b"{}"))
     except (ValueError, RecursionError):
-        return {}
-    return first if isinstance(first, dict) else {}
+        return set()
+    return set(first) if isinstance(first, dict) else set()

@@ -1,4 +1,4 @@
-"""A training run as a page: its loss in all and by source."""
+"""A training run as a page: its loss, also that of held-out samples, in all and by source."""
 
 import json
 from pathlib import Path
@@ -43,6 +43,24 @@ def test_losses_by_source(tmp_path: Path) -> None:
     facts = {one.find_all("dt")[0].read(): one.find_all("dd")[0].read() for one in page.find_all("dl")[0].inside}
     assert facts == {"step": "20", "loss": "0.425", "tokens per second": "2,000"}
     assert page.find_all("p", class_="body")[0].read() == "kind: train\nmodel: {name: <b>x</b>}\n"
+
+
+def test_held_out_losses(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [step(number) for number in range(1, 21)])
+    lines = [{"step": n, "loss": abs(n - 10) + 0.5, "losses": {"ocr": 1.0, "docs": 2.0}} for n in (5, 10, 15, 20)]
+    text = "\n".join(map(json.dumps, [*lines, {"step": 25, "loss": float("nan"), "losses": {}}]))
+    (run / "held_out.jsonl").write_text(f'{text}\n{{"step": 30, "lo')
+    page = show(run)
+    titles = [one.read() for one in page.find_all("figcaption")]
+    assert titles[:3] == ["Loss", "Loss, by source", "Held-out loss, by source"]
+    charts = page.find_all("figure", class_="chart")
+    assert {"training", "held out"} <= {one.read() for one in charts[0].find_all("text")}
+    assert len(charts[0].find_all("path")) == len(charts[2].find_all("path")) == 2
+    facts = {one.find_all("dt")[0].read(): one.find_all("dd")[0].read() for one in page.find_all("dl")[0].inside}
+    assert facts["lowest held-out loss"] == "0.5 after step 10"
+    (run / "held_out.jsonl").write_text("[]\n{}\n")
+    with pytest.raises(ShardloomError, match=r"held_out\.jsonl: line 1 is damaged: it is no step"):
+        show(run)
 
 
 @pytest.mark.parametrize(
