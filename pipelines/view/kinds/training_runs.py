@@ -9,14 +9,14 @@ from typing import Any
 from pipelines.view.charts import draw_lines
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Card, Chart, Page, Section, Text
+from pipelines.view.page import Card, Chart, Page, Section, Text, make_text
 from pipelines.view.source import SetSource
 from pipelines.view.spans import cut_text
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.storage.folder import Folder
 
-METRICS_FILE, HELD_OUT_FILE = "metrics.jsonl", "held_out.jsonl"
+METRICS_FILE, HELD_OUT_FILE, SAMPLES_FILE = "metrics.jsonl", "held_out.jsonl", "held_out_samples.jsonl"
 MAX_METRICS = 256 << 20  # bytes; half a million steps with ten sources
 
 _FIGURES = {
@@ -24,6 +24,7 @@ _FIGURES = {
     "gradient_norm": "Norm of the gradient",
     "padding": "Share of padding",
 }
+_SAMPLE_TEXTS = {"prompt": "The end of the prompt", "generated": "The model writes", "expected": "The sample goes on"}
 _FACTS = ("step", "loss", "tokens_per_second", "images_per_second", "mfu", "bad_samples")
 _CHOICES = ("key", "where", "images")
 
@@ -46,7 +47,7 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     page.charts = _draw_losses(steps, held_out) + _draw_figures(steps)
     text = folder.read_inside(RECIPE_FILE, MAX_METRICS).decode("utf-8", "replace")
     card = Card(RECIPE_FILE, (Text("", cut_text(text, ()), is_code=True),), is_wide=True)
-    page.sections = [Section("Recipe", (card,), holds_samples=False)]
+    page.sections = [*_show_samples(folder), Section("Recipe", (card,), holds_samples=False)]
     return page
 
 
@@ -67,6 +68,22 @@ def read_steps(folder: Folder, name: str) -> list[Mapping[str, Any]]:
         elif number < len(lines):
             raise ShardloomError(f"{folder.resolve_path(name)}: line {number} is damaged: it is no step")
     return steps
+
+
+def _show_samples(folder: Folder) -> list[Section]:
+    """Returns the held-out samples that the best checkpoint has continued, which are those of the last step."""
+    lines = read_steps(folder, SAMPLES_FILE) if folder.exists(SAMPLES_FILE) else []
+    if not lines:
+        return []
+    best = lines[-1]["step"]
+    cards = []
+    for line in lines:
+        if line["step"] == best:
+            texts = [make_text(title, str(line[name])) for name, title in _SAMPLE_TEXTS.items() if line.get(name)]
+            place = "/".join(str(line[name]) for name in ("source", "shard", "key") if line.get(name))
+            cards.append(Card(place, tuple(texts)))
+    note = f"how the model of the lowest held-out loss, after step {best:,}, continues them"
+    return [Section("Held-out samples", tuple(cards), note)]
 
 
 def _describe_held_out(held_out: list[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -1,45 +1,15 @@
 """An evaluation of a model as a page: scores with intervals, and answers wrong and right beside their pictures."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from curation.tasks.options import TaskOptions
-from curation.tasks.predictions import Prediction, Predictions, encode_predictions
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import ViewTotals, write_view
 from schemas.errors import UsageError
-from schemas.storage.folder import Folder
-from tests.conftest import jpeg
 from tests.pipelines.support.pages import HOSTILE, Element, read_page
-
-ANSWERS = ["dog", "cat", "cow", "<b>sea</b>"]
-
-
-def make_evaluation(folder: Path, given: list[str], metric: str = "exact_match", **more: Any) -> Path:
-    """Predictions of a task of four pictures, which answer it as given."""
-    lines = []
-    for number, answer in enumerate(ANSWERS):
-        (folder / f"{number}.jpg").write_bytes(jpeg(number))
-        lines.append({"id": f"q{number}", "image": f"{number}.jpg", "question": "What?", "answers": [answer]})
-    (folder / "pets.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    task = TaskOptions.model_validate(
-        {"name": "pets", "questions": {"path": str(folder / "pets.jsonl")}, "metric": metric}
-    )
-    rows = [
-        Prediction(
-            **{"id": f"q{number}", "question": "What?", "answers": (answer,), "choices": (), "group": ""},
-            **{"category": "", "demonstrations": (), "generated": f" {text}", "prediction": text},
-            **{"is_complete": True, "prompt_tokens": 5, "tokens": 2} | more,
-        )
-        for number, (answer, text) in enumerate(zip(ANSWERS, given, strict=True))
-    ]
-    about = {"model": "run/model", "options": task.model_dump(mode="json")}
-    found = Predictions("pets", 0, metric, about, rows, {"lost_image": 1})
-    Folder(str(folder / "scores/predictions")).write("pets-0shot.parquet", encode_predictions(found))
-    return folder / "scores"
+from tests.pipelines.support.viewed import make_evaluation
 
 
 def show(evaluation: Path, **options: Any) -> tuple[ViewTotals, Element]:

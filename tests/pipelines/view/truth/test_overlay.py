@@ -1,6 +1,5 @@
 """A ground truth over the pictures of an annotation set, from the file to the page."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,8 @@ from pipelines.view.run import ViewTotals, write_view
 from schemas.errors import UsageError
 from tests.pipelines.support.pages import Element, read_page
 from tests.pipelines.support.sets import caption_set, in_process
+from tests.pipelines.support.viewed import CAT, DOG, write_truth
 from tests.pipelines.support.views import make_set
-
-SIZE = {"width": 64, "height": 48}
-DOG = {"label": "dog", "bbox_xyxy": [6.4, 9.6, 19.2, 19.2]}  # where the set has one
-CAT = {"label": "cat", "bbox_xyxy": [32, 24, 64, 48]}
-
-
-def write_truth(folder: Path, entries: list[dict[str, Any]]) -> str:
-    path = folder / "truth.jsonl"
-    path.write_text("".join(json.dumps(SIZE | entry) + "\n" for entry in entries))
-    return str(path)
 
 
 def show(annotations: Path, **options: Any) -> tuple[ViewTotals, Element]:
