@@ -61,9 +61,8 @@ def test_held_out_samples_of_the_best_checkpoint(tmp_path: Path) -> None:
     (run / "held_out_samples.jsonl").write_text("\n".join(map(json.dumps, lines)))
     page = show(run)
     section = page.find_all("section", class_="cards")[0]
-    assert (
-        section.find_all("h2")[0].read().startswith("Held-out samples how the model of the lowest held-out loss, after")
-    )
+    title = "Held-out samples how the model of the lowest held-out loss, after step 3, continues them"
+    assert section.find_all("h2")[0].read() == title
     first, second = section.find_all("article")
     assert [one.find_all("h2")[0].read() for one in (first, second)] == ["ocr/00000000/k", "docs"]
     assert [one.read() for one in first.find_all("p", class_="body")] == ["It says", "<b>go</b>", " stop"]
