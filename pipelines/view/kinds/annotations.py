@@ -49,7 +49,7 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     page, outcomes = source.start_page(), Counter[str]()
     choice = _choose_rows(source, options, truth)
     quarantined = [] if options.key is not None else choose_quarantined(source)
-    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
+    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined), lambda: options.is_late)
     renderings = _list_renderings(source.folder.url, source.recipe)
     cards = []
     for part in choice.parts:

@@ -38,7 +38,7 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     page.facts.insert(0, ("family", family.name))
     choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, source.folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
-    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
+    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined), lambda: options.is_late)
     cards = []
     for part in choice.parts:
         template = _read_template(part.rows, family)

@@ -1,12 +1,13 @@
 """Shows sets of training shards, as `shard`, `ingest` and `mix` write them, with the images in them or by reference."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.mixture.reader import ShardFiles, to_index_rows
+from curation.mixture.reader import IndexRow, ShardFiles, to_index_rows
 from curation.mixture.sources import SourceShard, open_set, read_index
 from pipelines.mix.shares import summarise_mixture
 from pipelines.recipes.ingest import IngestRecipe
@@ -16,7 +17,7 @@ from pipelines.view.charts import draw_bars, draw_counts, draw_shares
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Chart, Page, Section, list_layers
+from pipelines.view.page import Card, Chart, Page, Section, list_layers
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
 from pipelines.view.rows import choose_rows
 from pipelines.view.source import SetSource
@@ -39,12 +40,11 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     choice = choose_rows(names, lambda name: _read_index(shards[name]), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     rows = [(part.name, row) for part in choice.parts for row in to_index_rows(part.rows)]
-    thumbnails = Thumbnails(options.max_bytes, count_pictures([row for _, row in rows]) + len(quarantined))
-    files = ShardFiles()
-    try:
-        cards = tuple(build_card(files, row, name, thumbnails) for name, row in rows)
-    finally:
-        files.close()
+    pictures = count_pictures([row for _, row in rows]) + len(quarantined)
+    thumbnails = Thumbnails(options.max_bytes, pictures, lambda: options.is_late)
+    cards = _read_cards(rows, thumbnails, options)
+    if len(cards) < len(rows):
+        page.notes.append(f"{len(cards):,} of {len(rows):,} samples are shown, because the time for the page was over")
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())
     page.sections.append(Section("Samples", cards, choice.describe()))
@@ -53,6 +53,20 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     page.notes += images.notes
     page.layers = list_layers(cards)
     return page
+
+
+def _read_cards(rows: Sequence[tuple[str, IndexRow]], thumbnails: Thumbnails, options: ViewOptions) -> tuple[Card, ...]:
+    """Returns the cards of samples, each with the name of its shard; the first ones where time is over."""
+    cards: list[Card] = []
+    files = ShardFiles()
+    try:
+        for name, row in rows:
+            if cards and options.is_late:
+                break
+            cards.append(build_card(files, row, name, thumbnails))
+    finally:
+        files.close()
+    return tuple(cards)
 
 
 def _read_index(shard: SourceShard) -> pa.Table:

@@ -108,6 +108,14 @@ def test_no_time_is_left(sets: Path) -> None:
     assert {picture.fault for card in section.cards for picture in card.pictures} == {"its image was not found"}
 
 
+def test_no_time_is_left_for_samples_of_training_shards(sets: Path) -> None:
+    page = build_page(Folder(str(sets / "training")), ViewOptions(sample=8, deadline=time.monotonic()))
+    (section,) = [one for one in page.sections if one.holds_samples]
+    (card,) = section.cards
+    assert [picture.fault for picture in card.pictures] == ["left out: the time for the page was over"]
+    assert page.notes[0] == "1 of 2 samples are shown, because the time for the page was over"
+
+
 def test_a_short_time_takes_the_first_rows(sets: Path) -> None:
     folder = Folder(str(sets / "captions"))
     options = ViewOptions(sample=4, deadline=time.monotonic() + 600)
