@@ -107,7 +107,7 @@ def test_words_and_shapes_that_belong_together_can_be_reached_by_keyboard() -> N
     assert {one.attributes["tabindex"] for one in linked} == {"0"}
     (polygon,) = article.find_all("polygon")
     assert polygon.attributes["points"] == "0.0 0.0 64.0 0.0 64.0 48.0 0.0 48.0"
-    assert polygon.read() == "x 0.50"
+    assert polygon.read() == "x 0.50 (missed)"
 
 
 def test_a_page_that_is_too_large_loses_cards() -> None:
