@@ -60,7 +60,7 @@ class ShardReader:
         if claim.had_owner:
             parts = frozenset(self.output.list_files(PARTS))
         folder, file_name = shard.split_path()
-        shard_size = shard.get_size() if claim.is_last else 0
+        to_read = shard.get_size() + self.tail.last[shard.name] if claim.is_last else 0
         reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
         digests: list[str] = []
         keys: list[str] = []
@@ -80,7 +80,7 @@ class ShardReader:
                     table = build_samples_table(samples)
                     table = reused.with_annotations(table) if reused else table
                     chunk = Chunk(shard.name, index, digests[-1], size, table)
-                    is_at_end = claim.is_last and shard_size - seen <= self.tail.chunks * size
+                    is_at_end = claim.is_last and to_read - seen <= self.tail.chunks * seen / (index + 1)
                     yield from map(encode_message, self._cut(chunk) if is_at_end else [chunk])
         if reused:
             reused.check_sha256(reader.sha256)

@@ -90,7 +90,7 @@ def plan_last_chunks(recipe: AnnotateRecipe, pools: list[Pool], drivers: int, sh
     """Plans how the last chunks of the run are shared by workers."""
     workers = max(pool.request.max_workers * pool.chunks_at_once for pool in pools)
     readers = sum(count_readers(share.pools) for share in divide_pools(pools, drivers))
-    return plan_tail(shards, recipe.chunk.bytes, workers, readers, [pool.batch_size for pool in pools])
+    return plan_tail(shards, recipe.chunk.bytes, workers, readers, [pool.unit for pool in pools])
 
 
 def find_fingerprints(context: Context, parts: list[str]) -> Mapping[str, EngineFingerprint]:
