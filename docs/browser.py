@@ -23,7 +23,14 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 VARIABLE = "SHARDLOOM_CHROMIUM"  # names the program where it is not in the PATH
 SECONDS = 60.0  # that an answer may take, on a machine that does much else
 
-_FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe")
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+)
 # Becomes the browser with the pipes as 3 and 4: `subprocess` keeps the numbers that descriptors have here.
 _START = """
 import os, sys

@@ -1,7 +1,7 @@
 """Draws the pictures of `docs/views/`: real pages of `shardloom view`, as a browser shows them.
 
-`shardloom demo --output demo-output` and then `python -m docs.views demo-output`, with a Chromium in the PATH or named
-by SHARDLOOM_CHROMIUM. All that is seen was drawn, read and trained by the demo.
+`shardloom demo` and then `python -m docs.views demo-output`, with a Chromium in the PATH or in SHARDLOOM_CHROMIUM. All
+that is seen was drawn, read and trained by the demo.
 """
 
 import io
@@ -38,17 +38,16 @@ class View:
     folder: str  # inside the demo's
     options: ViewOptions
     at: str = ""
-    scroll: str = ""  # to the element at the picture's upper edge
     looks: tuple[tuple[int, str], ...] = SOME
 
 
 def list_views(demo: Path) -> list[View]:
     """Returns the views that `docs/` shows."""
-    many = "array_length(ocr) > 4 AND array_length(boxes) > 0"
-    truth = ViewOptions(sample=12, truth=str(demo / "images/truth.jsonl"), where=many)
+    shown = ViewOptions(key="00000002/000000020005")  # a stop sign, a clock and a car
+    truth = ViewOptions(key="00000002/000000020050", truth=str(demo / "images/truth.jsonl"))  # of which one is missed
     return [
-        View("annotations", "annotations", ViewOptions(sample=6, where=many), ".group .linked", ".layers", EVERYTHING),
-        View("truth", "annotations", truth, scroll=".layers"),
+        View("annotations", "annotations", shown, at=".card polygon.layer-boxes", looks=EVERYTHING),
+        View("truth", "annotations", truth, at=".card polygon.missed", looks=EVERYTHING),
         View("documents", "training/documents", ViewOptions(sample=12)),
         View("mixture", "mixed", ViewOptions(sample=12)),
         View("run", "model", ViewOptions()),
@@ -75,8 +74,6 @@ def draw(tab: Tab, view: View, page: Path) -> Iterator[tuple[str, bytes]]:
         tab.open(page, width, HEIGHTS[width], scheme)
         if view.at:
             tab.point_at(view.at)
-        if view.scroll:
-            tab.run(f"document.querySelector({json.dumps(view.scroll)}).scrollIntoView({{block: 'start'}})")
         file = io.BytesIO()
         Image.open(io.BytesIO(tab.take_picture())).convert("RGB").save(file, "WEBP", quality=QUALITY, method=6)
         yield f"{view.name}-{width}-{scheme}.webp", file.getvalue()
