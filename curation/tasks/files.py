@@ -1,6 +1,6 @@
 """Reads question sets: the rows of their files, joined with their annotations, become questions or are quarantined."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from curation.scores.answers.metric import Metric
@@ -32,30 +32,53 @@ def read_question_set(options: QuestionSetOptions, metric: Metric) -> QuestionSe
 
     A repeated id is quarantined. Raises `UsageError` for a path that is none, and for a set without any question.
     """
-    found, seen = QuestionSet(), set[str]()
-    number = 0
-    for key, row in _iterate_rows(options):
-        try:
-            if isinstance(row, Rejected):
-                raise row
-            if not is_of_split(row, options):
-                found.other_splits += 1
-            else:
-                question = read_question(row, number, options, metric)
-                if question.id in seen:
-                    raise Rejected(Reason.DUPLICATE_KEY, f"question {question.id!r} came before")
-                seen.add(question.id)
-                found.questions.append(question)
-        except Rejected as fault:
-            found.quarantined.append(QuarantinedRow.from_rejected(key, None, STAGE, fault))
-        number += 1
+    found = QuestionSet()
+    for one in _iterate_questions(options, metric):
+        if one is None:
+            found.other_splits += 1
+        elif isinstance(one, Question):
+            found.questions.append(one)
+        else:
+            found.quarantined.append(one)
     if not found.questions:
+        number = len(found.quarantined) + found.other_splits
         first = f", the first because {found.quarantined[0].detail}" if found.quarantined else ""
         others = f"; {found.other_splits} are of other splits than {', '.join(options.split)}"
         raise UsageError(
             f"{options.path}: none of its {number} rows is a question{first}{others if found.other_splits else ''}"
         )
     return found
+
+
+def find_questions(options: QuestionSetOptions, metric: Metric, ids: Collection[str]) -> dict[str, Question]:
+    """Returns the questions with these ids, as far as the set has them, without the images of others in memory."""
+    found: dict[str, Question] = {}
+    for one in _iterate_questions(options, metric):
+        if isinstance(one, Question) and one.id in ids:
+            found[one.id] = one
+        if len(found) == len(ids):
+            break
+    return found
+
+
+def _iterate_questions(options: QuestionSetOptions, metric: Metric) -> Iterator[Question | QuarantinedRow | None]:
+    """Yields each row as a question, or quarantined with the reason why it is none; None for one of another split."""
+    seen = set[str]()
+    for number, (key, row) in enumerate(_iterate_rows(options)):
+        try:
+            if isinstance(row, Rejected):
+                raise row
+            if not is_of_split(row, options):
+                yield None
+                continue
+            question = read_question(row, number, options, metric)
+            if question.id in seen:
+                raise Rejected(Reason.DUPLICATE_KEY, f"question {question.id!r} came before")
+        except Rejected as fault:
+            yield QuarantinedRow.from_rejected(key, None, STAGE, fault)
+        else:
+            seen.add(question.id)
+            yield question
 
 
 def _iterate_rows(options: QuestionSetOptions) -> Iterator[tuple[str, Row | Rejected]]:

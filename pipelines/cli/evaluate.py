@@ -181,8 +181,11 @@ def _evaluate_model(
         raise UsageError("evaluate model: pass --task, a task file, and --output, a new folder for the predictions")
     others = None if against is None else read_all_predictions(against)
     from pipelines.evaluate.model import BATCH_SIZE, evaluate_model
+    from schemas.output_set.report import write_report
+    from schemas.storage.folder import Folder
 
     predictions = evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto", leaks)
     found = score_predictions(predictions, others)
     write_scores(output, found)
+    write_report(Folder(output))
     return found.to_dict()

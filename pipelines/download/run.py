@@ -42,6 +42,7 @@ class DownloadJob(Job[MetadataPart]):
 
     title = "download"
     items = "addresses"
+    has_report = False
 
     def __init__(self, recipe: DownloadRecipe, should_retry: Callable[[str], bool]) -> None:
         """`should_retry` says, by the kind of a failure, whether a later attempt retries it."""

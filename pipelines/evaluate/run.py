@@ -103,7 +103,7 @@ def evaluate_boxes(
     if not 0 < iou <= 1:
         raise UsageError(f"--iou {iou:g}: must be over 0 and at most 1")
     names = _read_aliases(aliases)
-    entries = read_box_truth(_read_file(truth), truth)
+    entries = read_box_truth(read_truth_file(truth), truth)
     counts = ImageCounts(len(entries), without_boxes=sum(not entry.has_boxes for entry in entries))
     images, coco_images = [], []
     for entry, row in _match_entries(
@@ -122,7 +122,7 @@ def evaluate_boxes(
 
 def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
     """Scores text lines against a truth. Raises `UsageError` for an invalid file, and if no image can be compared."""
-    entries = read_text_truth(_read_file(truth), truth)
+    entries = read_text_truth(read_truth_file(truth), truth)
     counts = ImageCounts(len(entries))
     pictures, ordinary = [], []
     for entry, row in _match_entries(entries, annotations, truth, index, OCR_COLUMN, counts):
@@ -143,21 +143,14 @@ def _match_entries(
     entries: Sequence[E], annotations: str, truth: str, index: str | None, column: pa.Field, counts: ImageCounts
 ) -> Iterator[tuple[E, Row]]:
     """Yields the scored entries, each with the row of its image, which is empty if an engine failed; fills `counts`."""
-    ties = read_truth_index(_read_file(index), index) if index is not None else {}
-    uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
-    owners: dict[str, str] = {}
-    for file, some in uids.items():
-        for uid in some:
-            if (owner := owners.setdefault(uid, file)) != file:
-                both = truth if index is None else f"{truth} with {index}"
-                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
-    known = sorted(owners)
+    uids = find_uids(entries, truth, index)
+    known = sorted({uid for some in uids.values() for uid in some})
     found = _look_up_rows(Folder(annotations), column, known)
     for entry in entries:
         rows = [found.rows[uid] for uid in uids[entry.file] if uid in found.rows]
         reasons = {found.quarantined[uid] for uid in uids[entry.file] if uid in found.quarantined}
         row = next((row for row in rows if row[column.name] is not None), rows[0] if rows else None)
-        if row is not None and not _has_same_shape(entry, row):
+        if row is not None and not entry.has_shape_of(row["width"], row["height"]):
             counts.other_shape += 1
         elif row is not None:
             counts.annotated += row[column.name] is not None
@@ -175,6 +168,19 @@ def _match_entries(
     if not counts.tied:
         advice = "does the truth belong to it?" if known else "pass --index, a file that gives the uid of each"
         raise UsageError(f"{truth}: none of its {len(entries)} images is known in {annotations}: {advice}")
+
+
+def find_uids(entries: Sequence[BoxTruth | TextTruth], truth: str, index: str | None) -> dict[str, list[str]]:
+    """Returns the uids of the image of each entry by its file. Raises `UsageError` for one that two entries have."""
+    ties = read_truth_index(read_truth_file(index), index) if index is not None else {}
+    uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
+    owners: dict[str, str] = {}
+    for file, some in uids.items():
+        for uid in some:
+            if (owner := owners.setdefault(uid, file)) != file:
+                both = truth if index is None else f"{truth} with {index}"
+                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
+    return uids
 
 
 def _look_up_rows(folder: Folder, column: pa.Field, uids: Sequence[str]) -> AnnotatedRows:
@@ -213,14 +219,6 @@ def _read_rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], m
 _ENGINES_TO_ADD = {BOXES_COLUMN.name: "tags,boxes"}
 
 
-def _has_same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
-    """Returns whether the stored image is a scaled copy of the truth's picture, with sides rounded to pixels."""
-    width, height = int(row["width"]), int(row["height"])
-    return (
-        abs(width * entry.height / entry.width - height) <= 1 or abs(height * entry.width / entry.height - width) <= 1
-    )
-
-
 def _parse_detection(one: Row) -> Detection:
     return Detection(one["label"], one["phrase"], (one["x1"], one["y1"], one["x2"], one["y2"]), one["score"])
 
@@ -234,7 +232,8 @@ def _normalise_label(thing: B, aliases: Mapping[str, str]) -> B:
     return replace(thing, label=normalise_label(thing.label, aliases))
 
 
-def _read_file(path: str) -> bytes:
+def read_truth_file(path: str) -> bytes:
+    """Returns the content of a file that the user names. Raises `UsageError` if it can't be read."""
     folder, name = split_path(path)
     try:
         return folder.read(name)
@@ -247,7 +246,7 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        names = json.loads(_read_file(path))
+        names = json.loads(read_truth_file(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):

@@ -20,6 +20,7 @@ from schemas.output_set.layout import (
     MAX_MANIFEST,
     PARTS,
     QUARANTINE,
+    REPORT,
     STATS,
     DamagedManifest,
     list_manifest_files,
@@ -247,7 +248,7 @@ def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, A
 
 def find_stray_files(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
     """Yields the files of the set that no manifest lists, except those whose own manifest can't be read."""
-    known = {RECIPE_FILE, STATS, CARD, CROISSANT} | {
+    known = {RECIPE_FILE, STATS, CARD, CROISSANT, REPORT} | {
         out.path for manifest in manifests.values() for out in manifest.outputs
     }
     for below in ("", DATA, INDEX, QUARANTINE):

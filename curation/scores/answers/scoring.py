@@ -24,6 +24,20 @@ def score_answers(metric: Metric, questions: Sequence[AnsweredQuestion]) -> Esti
     return {figure: estimate(values, len(groups)) for figure, values in figures.items()}
 
 
+def score_each(metric: Metric, questions: Sequence[AnsweredQuestion]) -> list[float]:
+    """Returns the metric's accuracy of each question alone, or else its first figure; nan where there is none.
+
+    Questions of one group have the score of the group. CIDEr weights words by the references of all questions.
+    """
+    groups = group_questions(questions)
+    compute = metric.figures.get("accuracy") or next(iter(metric.figures.values()))
+    scores = {}
+    for group, counts in zip(groups, metric.count(groups), strict=True):
+        score = float(compute({name: np.array([value], np.float64) for name, value in counts.items()})[0])
+        scores.update((id(question), score) for question in group)
+    return [scores[id(question)] for question in questions]
+
+
 def compare_answers(
     metric: Metric, questions: Sequence[AnsweredQuestion], others: Sequence[AnsweredQuestion]
 ) -> Estimates:

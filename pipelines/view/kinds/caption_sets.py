@@ -26,22 +26,20 @@ from pipelines.view.source import SetSource
 from pipelines.view.thumbnails import Thumbnails
 from schemas.errors import ShardloomError
 from schemas.layouts.llava import HUMAN
-from schemas.storage.folder import Folder
 
 _TEXTS = {"alt_text": "Alt text", "cogvlm_caption": "Base caption"}
 _TURNS = "conversations"
 
 
-def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> Page:
+def build_page(source: SetSource, options: ViewOptions) -> Page:
     """Returns the page of a caption set."""
-    images = ImageShards(folder, options.images)
-    source = SetSource.open(folder, recipe)
-    family = FAMILIES.find(str(recipe.get("family")))
+    images = ImageShards(source.folder, options.images, lambda: options.is_late)
+    family = FAMILIES.find(str(source.recipe.get("family")))
     page = source.start_page()
     page.facts.insert(0, ("family", family.name))
-    choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, folder.url)
+    choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, source.folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
-    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
+    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined), lambda: options.is_late)
     cards = []
     for part in choice.parts:
         template = _read_template(part.rows, family)

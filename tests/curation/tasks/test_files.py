@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.scores.answers.registry import METRICS
-from curation.tasks.files import QuestionSet, read_question_set
+from curation.tasks.files import QuestionSet, find_questions, read_question_set
 from curation.tasks.images import QuestionImages
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import ImageFile
@@ -49,6 +49,14 @@ def test_lines_of_json(tmp_path: Path) -> None:
         (f"{tmp_path}/q.jsonl#4", "malformed_row"),
     ]
     assert found.quarantined[2].detail == "the line is not a JSON object"
+
+
+def test_some_questions_alone(tmp_path: Path) -> None:
+    rows = [{"id": name, "question": "?", "answers": [answer]} for name, answer in zip("abca", "1234", strict=True)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = find_questions(options(tmp_path / "q.jsonl"), METRICS["exact_match"], {"a", "c", "x"})
+    assert {name: question.answers for name, question in found.items()} == {"a": ("1",), "c": ("3",)}
+    assert find_questions(options(tmp_path / "q.jsonl"), METRICS["exact_match"], set()) == {}
 
 
 def test_parquet_as_harnesses_publish_it(tmp_path: Path) -> None:

@@ -10,20 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-
-from pipelines.inputs.row_filter import RowFilter
-from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.view.exports.rows import iterate_tables, open_annotations
 from pipelines.view.options import ViewOptions
-from pipelines.view.parquet_files import list_data_files, read_file
-from pipelines.view.rows import choose_rows
 from pipelines.view.source import SetSource
 from schemas.errors import UsageError
 from schemas.masking import mask_secrets
-from schemas.output_set.recipe_file import format_value, read_stored_recipe
 from schemas.records.box import BOXES_COLUMN
 from schemas.records.text_line import OCR_COLUMN
-from schemas.storage.folder import Folder, split_path
+from schemas.storage.folder import split_path
 from schemas.storage.row_objects import iterate_rows
 
 TEXT = "text"
@@ -60,16 +54,11 @@ def write_coco(output_set: str, path: str, options: ViewOptions | None = None) -
     options = options or ViewOptions()
     if not path.endswith(ENDING):
         raise UsageError(f"--output {path}: an export in COCO's layout is a file that ends with {ENDING}")
-    folder = Folder(output_set)
-    recipe = read_stored_recipe(folder)
-    if recipe.get("kind") != AnnotateRecipe.kind:
-        kind = format_value(recipe.get("kind"))
-        raise UsageError(f"{folder.url} is not an annotation set, which alone has boxes: its kind is {kind}")
-    source = SetSource.open(folder, recipe)
+    source = open_annotations(output_set)
     totals = CocoTotals(path)
     place, name = split_path(path)
     with place.create(name) as file:
-        file.write(b'{"info": ' + _encode({"description": mask_secrets(folder.url)}) + b',\n"images": [')
+        file.write(b'{"info": ' + _encode({"description": mask_secrets(source.folder.url)}) + b',\n"images": [')
         for shard, row in _iterate_rows(source, options):
             totals.images += 1
             _write_item(file, totals.images, _describe_image(totals.images, shard, row))
@@ -84,25 +73,11 @@ def write_coco(output_set: str, path: str, options: ViewOptions | None = None) -
 
 def _iterate_rows(source: SetSource, options: ViewOptions) -> Iterator[tuple[str, Row]]:
     """Yields the chosen rows with their shards, in the order of the set."""
-    for name, table in _iterate_tables(source, options):
+    for name, table in iterate_tables(source, options):
         if not {BOXES_COLUMN.name, OCR_COLUMN.name} & set(table.schema.names):
             raise UsageError(f"{source.folder.url} has neither boxes nor lines of text: annotate ocr,tags,boxes first")
         for row in iterate_rows(table):
             yield name, row
-
-
-def _iterate_tables(source: SetSource, options: ViewOptions) -> Iterator[tuple[str, pa.Table]]:
-    names = list_data_files(source)
-    if options.key is not None or "sample" in options.model_fields_set:
-        choice = choose_rows(names, lambda name: read_file(source, name), options, source.folder.url)
-        yield from ((part.name, part.rows) for part in choice.parts)
-        return
-    condition = None if options.where is None else RowFilter.parse(options.where)
-    for number, name in enumerate(names):
-        table = read_file(source, name)
-        if condition is not None and not number:
-            condition.check_columns(table.schema)
-        yield name, table if condition is None else condition.apply(table)
 
 
 def _describe_image(number: int, shard: str, row: Row) -> dict[str, Any]:

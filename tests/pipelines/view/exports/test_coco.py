@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.view.coco import write_coco
+from pipelines.view.exports.coco import write_coco
 from pipelines.view.options import ViewOptions
 from schemas.errors import UsageError
 from tests.pipelines.support.sets import caption_set, in_process
@@ -73,6 +73,6 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = "annotations.json: 3 images, 6 annotations, 2 categories\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, line, "")
     done = in_process("view", annotations, "--format", "coco", "--images", "x.tar")
-    assert done.stderr == "error: --images and --max-megabytes are for pages, not for --format coco\n"
+    assert done.stderr == "error: --images is for pages and fiftyone: --format coco has no images\n"
     done = in_process("view", annotations, "--format", "png")
-    assert done.stderr == "error: --format: 'png' is no format: use html or coco\n"
+    assert done.stderr == "error: --format: 'png' is no format: use html, coco or fiftyone\n"
