@@ -100,6 +100,11 @@ class DemonstrationOptions(Options):
     questions: QuestionSetOptions
     pool: PositiveInt = Field(2048, description="random questions to draw from, as in OpenFlamingo")
     seed: int = Field(0, description="draws the pool, and for each question its demonstrations; part of every result")
+    full_resolution: NonNegativeInt | None = Field(
+        None,
+        description="demonstrations, the last before the question, that a model of any resolution sees in tiles; of "
+        "those before it sees thumbnails, so that more fit: MM1's mixed resolution; default: all",
+    )
 
 
 class QuestionPromptOptions(Options):
@@ -158,6 +163,9 @@ class TaskOptions(Options):
         "generation", description="perplexity: the choice that the model finds likeliest by token is its answer"
     )
     max_new_tokens: PositiveInt = Field(20, description="of an answer, as OpenFlamingo's captions")
+    beams: PositiveInt = Field(
+        1, description="beams of a search for the likeliest answer by token; 1: the likeliest token each time"
+    )
     stop: list[str] = Field([], description="texts before which generation ends")
     read_out: ReadOutOptions = ReadOutOptions()
     metric: str
@@ -179,6 +187,8 @@ class TaskOptions(Options):
             raise ValueError("demonstrations: shots need a set of questions to draw from, of a training split")
         if self.answer_by == "perplexity" and not METRICS[self.metric].has_choices:
             raise ValueError("answer_by: perplexity is for metrics of choices: multiple_choice")
+        if self.answer_by == "perplexity" and self.beams > 1:
+            raise ValueError("beams: answer_by: perplexity generates no answer: leave out one of the two")
         return self
 
     @classmethod

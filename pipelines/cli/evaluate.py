@@ -1,5 +1,7 @@
 """Implements `shardloom evaluate`."""
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -85,9 +87,13 @@ def evaluate(
     if what not in KINDS:
         raise UsageError(f"{what!r} can't be evaluated: use boxes, ocr, captions or model")
     _refuse_other_flags(what, context.params)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the ranks of torchrun, the one that prints
     if what == "model":
-        with report_activity("evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"):
+        words = "evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"
+        with report_activity(words) if is_first else contextlib.nullcontext():
             found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device, leaks or [])
+        if not is_first:
+            return
     elif folder is None:
         raise UsageError(f"evaluate {what}: pass the folder of an annotation set")
     elif what == "captions":
@@ -186,6 +192,7 @@ def _evaluate_model(
 
     predictions = evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto", leaks)
     found = score_predictions(predictions, others)
-    write_scores(output, found)
-    write_report(Folder(output))
+    if predictions:  # not on the other ranks of torchrun
+        write_scores(output, found)
+        write_report(Folder(output))
     return found.to_dict()

@@ -27,19 +27,24 @@ def generate(
         float, typer.Option(min=0, max=1, help="sample from the most likely tokens that add up to this probability")
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="seed of the sampling, with a temperature over 0")] = 0,
+    beams: Annotated[int, typer.Option(min=1, help="beams of a beam search, without a temperature; 1: none")] = 1,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="auto: cuda if available, with bf16 weights")
     ] = "auto",
     json_: Json = False,
 ) -> None:
     """Let a trained model continue a text with images, or answer it."""
+    if beams > 1 and temperature > 0:
+        raise UsageError("--beams: a beam search takes the likeliest tokens and draws none: leave out --temperature")
     require_extra("train", "generate")
     _check_paths(model, image or [])
     with report_activity(f"generate: loading {model}", at_once=True):
         from training.inference import answer_prompt
         from training.model.generate import GenerateOptions
 
-        options = GenerateOptions(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        options = GenerateOptions(
+            max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
+        )
         said = answer_prompt(model, prompt, image or [], options, chat, device)
     if json_:
         print_json({"answer": said})

@@ -29,6 +29,7 @@ from schemas.storage.folder import Folder
 from schemas.terminal import format_duration
 from training.checkpoint_model import load_model
 from training.inference import Device, move_to_device, resolve_device
+from training.parallel import Ranks
 from training.recipe import load_train_recipe
 from training.set_up import MODEL_FOLDER
 
@@ -174,8 +175,8 @@ def _evaluate(training: Training, unanswered: list[tuple[OpenTask, int]], option
     """Lets a trained model answer the tasks that it has not answered; returns the seconds that it took."""
     started = time.monotonic()
     folder = training.run_folder / MODEL_FOLDER
-    loaded = load_model(folder)
+    loaded, alone = load_model(folder), Ranks()
     move_to_device(loaded.model, resolve_device(options.device))
     for task, shots in unanswered:
-        answer_task(loaded, task, shots, str(folder), options.batch_size, Folder(str(training.folder)))
+        answer_task(loaded, task, shots, str(folder), options.batch_size, Folder(str(training.folder)), alone)
     return time.monotonic() - started

@@ -1,10 +1,17 @@
-"""Lets a trained model answer the questions of task files, and keeps all predictions: `shardloom evaluate model`."""
+"""Lets a trained model answer the questions of task files, and keeps all predictions: `shardloom evaluate model`.
 
+Under torchrun each rank answers a share of the batches, and the first writes what a single process would write: the
+batches are the same, and so are their answers.
+"""
+
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, zip_longest
 
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
+from curation.tasks.question import Question
 from curation.tasks.task_file import load_tasks
 from pipelines.evaluate.leaks import FoundLeaks, find_leaks
 from pipelines.evaluate.model_scores import QUARANTINE, ROWS
@@ -19,8 +26,13 @@ from training.checkpoint_model import LoadedModel, load_model
 from training.evaluation.model_folder import find_model_folder
 from training.evaluation.predict import Predictor
 from training.inference import Device, move_to_device, resolve_device
+from training.parallel import Ranks, init_distributed
+from training.recipe import TrainRunOptions
 
 BATCH_SIZE = 8  # questions that are answered together
+_TIMEOUT_SECONDS = 4 * 3600.0  # that a slow GPU may need longer for its share; torchrun ends all when one has failed
+
+Row = Prediction | QuarantinedRow
 
 
 def evaluate_model(
@@ -34,8 +46,9 @@ def evaluate_model(
     """Answers the questions of all tasks with each number of demonstrations, and writes the predictions.
 
     `tasks` are task files and lists of such. All are read before the model is loaded, and their questions are looked
-    for in the training sets `leaks`. Raises `UsageError` for a wrong task or set, a model that is none, and an output
-    folder that holds predictions already.
+    for in the training sets `leaks`. Of the ranks that torchrun started, the first returns all predictions and the
+    others none. Raises `UsageError` for a wrong task or set, a model that is none, and an output folder that holds
+    predictions already.
     """
     opened = [open_task(task) for path in tasks for task in load_tasks(path)]
     names = Counter(task.options.name for task in opened)
@@ -47,14 +60,19 @@ def evaluate_model(
         raise UsageError(f"--output: {output} holds predictions already; pass a new folder")
     place = find_model_folder(model)
     target = resolve_device(device)
-    found: Sequence[FoundLeaks | None] = find_leaks(opened, leaks) if leaks else [None] * len(opened)
-    loaded = load_model(place)
-    move_to_device(loaded.model, target)
-    return [
-        answer_task(loaded, task, shots, model, batch_size, folder, of_task)
-        for task, of_task in zip(opened, found, strict=True)
-        for shots in task.options.shots
-    ]
+    run = TrainRunOptions(device=target, timeout_seconds=_TIMEOUT_SECONDS)
+    with init_distributed(run, "none") as ranks:
+        leaked: Sequence[FoundLeaks | None] = [None] * len(opened)
+        if leaks and ranks.is_first:
+            leaked = find_leaks(opened, leaks)
+        loaded = load_model(place)
+        move_to_device(loaded.model, target)
+        found = [
+            answer_task(loaded, task, shots, model, batch_size, folder, ranks, of_task)
+            for task, of_task in zip(opened, leaked, strict=True)
+            for shots in task.options.shots
+        ]
+    return [predictions for predictions in found if predictions is not None]
 
 
 def answer_task(
@@ -64,22 +82,32 @@ def answer_task(
     model: str,
     batch_size: int,
     output: Folder,
+    ranks: Ranks,
     leaks: FoundLeaks | None = None,
-) -> Predictions:
-    """Answers the questions of a task with this number of demonstrations, and writes predictions and quarantine."""
+) -> Predictions | None:
+    """Answers the questions of a task with this number of demonstrations, and writes predictions and quarantine.
+
+    Each rank answers its share; the first writes all and returns the predictions.
+    """
     options = task.options
     predictor = Predictor(loaded, options, task.images, task.demonstrations)
+    batches = [task.questions[start : start + batch_size] for start in range(0, len(task.questions), batch_size)]
+    own = batches[ranks.rank :: ranks.world_size]
+    title = f"evaluate {options.name}, {shots} shots"
+    answered = list(_answer_batches(predictor, own, shots, title, shown=ranks.is_first))
+    found_by_rank = ranks.gather((answered, predictor.lost_demonstrations), f"the answers of {options.name}")
+    if not ranks.is_first:
+        return None
+    answered_by_rank = [rows for rows, _ in found_by_rank]
+    all_rows = chain.from_iterable(chain.from_iterable(zip_longest(*answered_by_rank, fillvalue=())))
     rows: list[Prediction] = []
     left_out: list[QuarantinedRow] = [*task.found.quarantined]
-    with Progress(f"evaluate {options.name}, {shots} shots", len(task.questions), "questions") as progress:
-        for one in predictor.predict(task.questions, shots, batch_size):
-            if isinstance(one, Prediction):
-                rows.append(one if leaks is None else replace(one, leaks=tuple(leaks.questions[one.id])))
-            else:
-                left_out.append(one)
-            progress.items += 1
-            progress.advance(1)
-    if lost := predictor.lost_demonstrations:
+    for one in all_rows:
+        if isinstance(one, Prediction):
+            rows.append(one if leaks is None else replace(one, leaks=tuple(leaks.questions[one.id])))
+        else:
+            left_out.append(one)
+    if lost := set[str]().union(*(ids for _, ids in found_by_rank)):
         LOG.warning(f"evaluate {options.name}: {len(lost):,} demonstrations have unusable images: others were drawn")
     found = Predictions(
         task=options.name,
@@ -100,3 +128,17 @@ def answer_task(
         found = replace(found, rows=task.judge.judge(rows))
         output.write(f"{ROWS}/{found.name}.parquet", encode_predictions(found))
     return found
+
+
+def _answer_batches(
+    predictor: Predictor, batches: Sequence[list[Question]], shots: int, title: str, shown: bool
+) -> Iterator[list[Row]]:
+    """Yields the rows of each batch, and shows the progress if this rank is the one to show it."""
+    with contextlib.ExitStack() as stack:
+        total = sum(map(len, batches))
+        progress = stack.enter_context(Progress(title, total, "questions")) if shown else None
+        for batch in batches:
+            yield list(predictor.predict(batch, shots, len(batch)))
+            if progress is not None:
+                progress.items += len(batch)
+                progress.advance(len(batch))

@@ -33,6 +33,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("shots: [4]\n", "demonstrations: shots need a set of questions to draw from, of a training split"),
         ("prompt: {text_only_shots: 2}\n", "demonstrations: shots need a set of questions to draw from"),
         ("answer_by: perplexity\n", "answer_by: perplexity is for metrics of choices: multiple_choice"),
+        ("beams: 0\n", "beams: input should be greater than 0, not 0"),
         ("prompt: {question: '{q}'}\n", "unknown field {q}: use one of question, choices"),
         ("prompt: {answer: '{'}\n", "the brace at character 1 has no partner"),
         ("name: a/b\n", "name: "),
@@ -123,6 +124,12 @@ def test_a_judge(tmp_path: Path) -> None:
     assert judge is not None
     assert (judge.engine, judge.gives, judge.labels, judge.allow_hosts) == ("endpoint", "score", {"yes": 1.0}, [])
     assert (judge.settings.model, judge.settings.send_image) == ("m", False)
+
+
+def test_choices_need_no_beams(tmp_path: Path) -> None:
+    text = "questions: {path: x}\nmetric: multiple_choice\nanswer_by: perplexity\nbeams: 3\n"
+    with pytest.raises(UsageError, match=r"beams: answer_by: perplexity generates no answer: leave out one of the two"):
+        load_task(write(tmp_path, text))
 
 
 def test_unknown_metric(tmp_path: Path) -> None:

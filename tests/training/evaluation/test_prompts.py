@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from curation.tasks.demonstrations import Demonstrations
 from curation.tasks.images import QuestionImages
@@ -40,6 +41,13 @@ VQA = {"question": "Question:{question} Short answer:", "answer": "{answer}"}
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
     return LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions(system="Be brief."))
+
+
+@pytest.fixture(scope="module")
+def any_resolution(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    more = {"any_resolution": {"enabled": True, "grids": [[1, 2], [2, 1], [2, 2]]}}
+    options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer")), **more)
+    return LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions())
 
 
 def predictor(loaded: LoadedModel, prompt: dict[str, Any], **more: Any) -> Predictor:
@@ -148,3 +156,27 @@ def test_demonstrations_of_unusable_images_are_passed_over(loaded: LoadedModel) 
         UsageError, match=r"^demonstrations: 11 can be used; 12 shots need more questions to draw from$"
     ):
         held.build_prompt(QUESTION, 12)
+
+
+@pytest.mark.parametrize(("full", "thumbnails"), [(None, 0), (8, 0), (3, 1), (1, 3), (0, 4)])
+def test_mixed_resolution(any_resolution: LoadedModel, full: int | None, thumbnails: int) -> None:
+    """The first demonstrations take one tile each, as their thumbnails; the last, and the question, the whole grid."""
+    source = {"questions": {"path": "x.jsonl"}, "full_resolution": full}
+    held = predictor(any_resolution, VQA, demonstrations=source)
+    prompt, _ = held.build_prompt(QUESTION, 4)
+    batch = build_prompt_batch(any_resolution.model, any_resolution.tokenizer, [prompt])
+    whole_grid = [2, 1]  # columns and rows for a picture of 64 x 48 pixels and tiles of 56
+    assert batch.grids.tolist() == [[0, 0]] * thumbnails + [whole_grid] * (5 - thumbnails)
+    assert int((batch.tokens == tiny.IMAGE).sum()) == tiny.TOKENS_PER_TILE * (3 * 5 - 2 * thumbnails)
+    without, _ = predictor(any_resolution, VQA).build_prompt(QUESTION, 4)
+    all_tiles = build_prompt_batch(any_resolution.model, any_resolution.tokenizer, [without]).tiles
+    assert torch.equal(batch.tiles[:thumbnails], all_tiles[: 3 * thumbnails : 3])
+    assert torch.equal(batch.tiles[thumbnails:], all_tiles[3 * thumbnails :])
+    logits = any_resolution.model(batch)
+    assert bool(logits.isfinite().all())
+
+
+def test_one_tile_has_no_lower_resolution(loaded: LoadedModel) -> None:
+    source = {"questions": {"path": "x.jsonl"}, "full_resolution": 2}
+    with pytest.raises(UsageError, match=r"^demonstrations\.full_resolution: this model sees each image in one tile, "):
+        predictor(loaded, VQA, demonstrations=source)
