@@ -18,7 +18,7 @@ from schemas.storage.folder import Folder
 
 def trace_annotation(folder: Folder, key: str, trace: Trace, name: str | None = None) -> FoundRow:
     """Adds the row of an annotation set, in its output `name` or in any, its engines and its image. Returns the row."""
-    source = SetSource.open(folder, read_stored_recipe(folder))
+    source = SetSource(folder, read_stored_recipe(folder))
     found = find_row(list_data_files(source), lambda name: read_file(source, name), key, folder.url, name)
     row, manifest = found.row, source.manifests[found.name]
     trace.annotations, trace.size = row, (row["width"], row["height"])

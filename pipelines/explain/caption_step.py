@@ -24,7 +24,7 @@ _OPTIONS = ("caption_from", "caption_name", "raw_caption")  # of the recipe, tha
 def trace_caption(folder: Folder, key: str, trace: Trace, name: str | None = None) -> None:
     """Adds the row of a caption set, in its output `name` or in any, and the annotations behind it."""
     recipe = read_stored_recipe(folder)
-    source = SetSource.open(folder, recipe)
+    source = SetSource(folder, recipe)
     found = find_row(list_data_files(source), lambda name: read_file(source, name), key, folder.url, name)
     row, manifest = found.row, source.manifests[found.name]
     family = FAMILIES.find(str(recipe.get("family", "ocr")))

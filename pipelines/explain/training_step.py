@@ -26,7 +26,7 @@ from schemas.storage.folder import Folder
 
 def trace_sample(folder: Folder, key: str, trace: Trace, name: str | None = None) -> None:
     """Adds a sample of training shards, in the output `name` or in any, and what it was made from."""
-    source = SetSource.open(folder, read_stored_recipe(folder))
+    source = SetSource(folder, read_stored_recipe(folder))
     places = trace.inputs.find_places([one for manifest in source.manifests.values() for one in manifest.image_folders])
     shards = dict(zip(source.manifests, open_set(folder.url, places)[0], strict=True))
     names = [one for one, shard in shards.items() if shard.data.rows]

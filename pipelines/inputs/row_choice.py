@@ -62,7 +62,7 @@ def choose_rows(
         counts = list(pool.map(count, units))
     names = [name(unit) for unit in units]
     largest = _find_largest_draw(options.sample, options.seed, names, counts)
-    chosen = []
+    chosen: list[tuple[U, RowChoice | None]] = []
     for unit, file, rows in zip(units, names, counts, strict=True):
         taken = int((_draw(options.seed, file, rows) <= largest).sum())
         if taken:

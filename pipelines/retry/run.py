@@ -3,7 +3,6 @@
 Data and quarantine are then those of a run in which the rows had not failed, and manifests differ in their attempts.
 """
 
-from pipelines.annotate.retries.job import RetryAnnotateJob
 from pipelines.download.retries.job import RetryDownloadJob
 from pipelines.ingest.retries.job import RetryIngestJob
 from pipelines.output.job import run_job
@@ -13,6 +12,7 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import Recipe
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.recipes.ingest import IngestRecipe
+from pipelines.retry.annotations import RetryAnnotateJob
 from schemas.errors import UsageError
 from schemas.output_set.layout import UNFINISHED
 from schemas.output_set.lock import lock_output

@@ -63,7 +63,8 @@ def _make_interval(name: str, figure: Estimate, most: float) -> Interval:
     value = figure.value or 0.0
     low, high = (value if end is None else end for end in (figure.low, figure.high))
     shown = f"{value:.1%}" if figure.low is None else f"{value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
-    return Interval(name, *(min(1.0, max(0.0, end / most)) for end in (value, low, high)), shown)
+    place, first, last = (min(1.0, max(0.0, end / most)) for end in (value, low, high))
+    return Interval(name, place, first, last, shown)
 
 
 def draw_histogram(title: str, values: Sequence[float | None], low: float, high: float) -> Drawing:

@@ -31,7 +31,7 @@ def score_each(metric: Metric, questions: Sequence[AnsweredQuestion]) -> list[fl
     """
     groups = group_questions(questions)
     compute = metric.figures.get("accuracy") or next(iter(metric.figures.values()))
-    scores = {}
+    scores: dict[int, float] = {}
     for group, counts in zip(groups, metric.count(groups), strict=True):
         score = float(compute({name: np.array([value], np.float64) for name, value in counts.items()})[0])
         scores.update((id(question), score) for question in group)

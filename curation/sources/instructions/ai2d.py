@@ -50,6 +50,7 @@ class DiagramQuestion:
 def list_questions(row: Mapping[str, Any]) -> list[DiagramQuestion]:
     """Returns the questions of a diagram, those about letters last. Raises `Rejected` if there is none."""
     name, questions = read_image_name(row.get("imageName"), "imageName").source, row.get("questions")
+    assert isinstance(name, str)  # as of every name
     if not isinstance(questions, Mapping) or not questions:
         raise malformed_row_error("there is no question")
     found = [

@@ -57,8 +57,8 @@ def read_mme(row: Row) -> Iterator[Row]:
         apart = file.parent.name == _QUESTIONS_FOLDER
         category = (file.parent.parent if apart else file.parent).name
         image = f"{category}/{'images/' if apart else ''}{file.stem}.*"
-        group = f"{category}/{file.stem}"
-        yield {**row, "id": f"{group}/{row['line']}", "image": image, "category": category, "group": group}
+        name = f"{category}/{file.stem}"
+        yield {**row, "id": f"{name}/{row['line']}", "image": image, "category": category, "group": name}
         return
     group = row.get("image_path") or row.get("question_id")  # which is the image's name in Parquet
     index = row.get("index")

@@ -77,8 +77,8 @@ def arrange(
     """
     good_places = {key: place for place, key in enumerate(good)}
     bad_places: dict[str, deque[int]] = defaultdict(deque)
-    for place, key in enumerate(bad):
-        bad_places[key].append(place)
+    for number, key in enumerate(bad):
+        bad_places[key].append(number)
     arranged = []
     for keys in chunks:
         kept: list[int] = []

@@ -136,8 +136,10 @@ def _list_facts(row: Row) -> tuple[tuple[str, str], ...]:
     return (*score, *named, ("tokens", f"{row['tokens']:,}"))
 
 
-_COLUMNS = ("question", "answers", "choices", "group", "category", "generated", "prediction", "is_complete", "tokens")
-_COLUMNS += ("prompt_tokens", "error")
+_COLUMNS = (
+    *("question", "answers", "choices", "group", "category", "generated", "prediction", "is_complete", "tokens"),
+    *("prompt_tokens", "error"),
+)
 _TEXTS = pa.list_(pa.string())
 _TYPES = {"answers": _TEXTS, "choices": _TEXTS, "is_complete": pa.bool_(), "tokens": pa.int32()}
 _TYPES |= {"prompt_tokens": pa.int32()}

@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def describe(folder: Path, name: str, key: str) -> tuple[tuple[str, str], ...]:
     output = Folder(str(folder))
-    return describe_origin(SetSource.open(output, read_stored_recipe(output)), name, key)
+    return describe_origin(SetSource(output, read_stored_recipe(output)), name, key)
 
 
 def test_what_a_manifest_says(folder: Path) -> None:

@@ -24,7 +24,7 @@ class RetryAnnotateJob(AnnotateJob):
         """`reason` is the only reason to retry; None stands for all."""
         alone = recipe.run.model_copy(update={"drivers": 1, "claim": False, "reuse": None})
         super().__init__(recipe.model_copy(update={"run": alone}))
-        self.retried = RetriedRows(reason)
+        self.retried = self._rows = RetriedRows(reason)
         self._round = RetryRound(reason, {})
         self._keys: dict[str, int] = {}  # rows to retry, by shard
         self._shares: dict[str, float] = {}  # of the rows of a shard that are retried
@@ -35,11 +35,11 @@ class RetryAnnotateJob(AnnotateJob):
             context.output,
             self.recipe.kind,
             context.done,
-            self.retried.reason,
+            self._rows.reason,
             lambda shard: bool(self._count_keys(context, shard)),
         )
         if not self._round.attempts:
-            LOG.info(describe_nothing(context.output, context.done, self.retried.reason))
+            LOG.info(describe_nothing(context.output, context.done, self._rows.reason))
             return []
         units = super().plan(context)
         names = {unit.name for unit in units}
@@ -84,5 +84,5 @@ class RetryAnnotateJob(AnnotateJob):
     def _count_keys(self, context: Context, shard: str) -> int:
         if shard not in self._keys:
             is_candidate = context.done[shard].reasons or context.done[shard].counts.get("failures")
-            self._keys[shard] = len(self.retried.open(context.output, shard).keys) if is_candidate else 0
+            self._keys[shard] = len(self._rows.open(context.output, shard).keys) if is_candidate else 0
         return self._keys[shard]
