@@ -15,36 +15,59 @@ from training.checkpoint import (
     list_checkpoints,
     open_checkpoint,
 )
-from training.checkpoint_model import load_checkpoint_model
-from training.model.pretrained import check_is_new, save_pretrained
+from training.checkpoint_model import build_initial_model, load_checkpoint_model, load_model, read_checkpoint_recipe
+from training.exports.formats import ExportFormat, check_format
+from training.exports.hf.write import write_hf
+from training.exports.llava import write_llava
+from training.exports.xgen_mm import write_xgen_mm
+from training.model.pretrained import CONFIG_FILE, build_blank_model, check_is_new, read_options, save_pretrained
+from training.model.tokens import load_tokenizer
 from training.parallel import Ranks
 from training.set_up import CHECKPOINTS_FOLDER, MODEL_FOLDER
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+_WRITERS = {"hf": write_hf, "llava": write_llava, "xgen-mm": write_xgen_mm}
 _ALONE = Ranks()
 
 
 def export_checkpoint(
-    run: str, step: int | None = None, dtype: Literal["fp32", "bf16"] = "fp32", output: str | None = None
+    run: str,
+    step: int | None = None,
+    dtype: Literal["fp32", "bf16"] = "fp32",
+    output: str | None = None,
+    kind: ExportFormat = "shardloom",
 ) -> Path:
-    """Exports the model of a checkpoint and returns its folder, which `load_pretrained` reads.
+    """Exports the model of a checkpoint and returns its folder, which `load_pretrained` reads if `kind` is shardloom.
 
-    `run` is a run's folder, or one checkpoint's. The default `step` is the newest intact checkpoint's, the default
-    `output` the folder in which the run itself exports its model, or, where it has done so, one with the step in its
-    name. Raises `UsageError` when there is no such checkpoint, or the output is not empty.
+    `run` is a run's folder, or one checkpoint's; for the other kinds also that of an export of kind shardloom. The
+    default `step` is the newest intact checkpoint's, the default `output` the folder in which the run itself exports
+    its model, or, where it has done so, one with the step in its name; another kind's has its name. Raises `UsageError`
+    when there is no such checkpoint, the output is not empty, or the format can't hold the model.
     """
     path = Path(run)
-    checkpoint = _find_checkpoint(path, step)
-    target = Path(output) if output is not None else _choose_folder(checkpoint)
-    check_is_new(target)
-    LOG.info(f"export: loading the checkpoint after step {checkpoint.state.step:,}")
-    loaded = load_checkpoint_model(checkpoint)
+    if kind != "shardloom" and step is None and (path / CONFIG_FILE).is_file():
+        target = path.resolve().parent / f"{path.resolve().name}-{kind}" if output is None else Path(output)
+        check_is_new(target)
+        options = read_options(path)
+        check_format(build_blank_model(options, load_tokenizer(options), "meta"), kind)
+        loaded = load_model(path)
+    else:
+        checkpoint = _find_checkpoint(path, step)
+        target = Path(output) if output is not None else _choose_folder(checkpoint, kind)
+        check_is_new(target)
+        if kind != "shardloom":
+            check_format(build_initial_model(read_checkpoint_recipe(checkpoint), "meta"), kind)
+        LOG.info(f"export: loading the checkpoint after step {checkpoint.state.step:,}")
+        loaded = load_checkpoint_model(checkpoint)
     state = {
         name: tensor.to(DTYPES[dtype]) if tensor.is_floating_point() else tensor
         for name, tensor in loaded.model.state_dict().items()
     }
-    save_pretrained(loaded.model, loaded.tokenizer, target, state, loaded.prompts)
+    if kind == "shardloom":
+        save_pretrained(loaded.model, loaded.tokenizer, target, state, loaded.prompts)
+    else:
+        _WRITERS[kind](loaded.model, loaded.tokenizer, loaded.prompts, state, target)
     return target
 
 
@@ -63,7 +86,9 @@ def _find_checkpoint(path: Path, step: int | None) -> Checkpoint:
     return open_checkpoint(folder / (names[0] if step is None else format_checkpoint_name(step)), _ALONE)
 
 
-def _choose_folder(checkpoint: Checkpoint) -> Path:
+def _choose_folder(checkpoint: Checkpoint, kind: ExportFormat) -> Path:
     run = checkpoint.folder.parent.parent
+    if kind != "shardloom":
+        return run / f"{kind}-{checkpoint.folder.name}"
     own = run / MODEL_FOLDER
     return run / f"{MODEL_FOLDER}-{checkpoint.folder.name}" if own.exists() else own

@@ -49,6 +49,8 @@ class EngineDeclaration(Generic[E, S]):
     It then bounds the requests of all its calls together. A worker calls it for several batches of several chunks at
     once, so that the last answers to one leave none of its requests idle.
     """
+    ignores_batches: bool = False
+    """Whether the annotations of an image are the same to the bit in any batch, so that workers may share a batch."""
     check: Callable[[S, OtherEngines], list[str]] | None = None
     """Checks settings and weights before a run, and returns notices for the user. Loads and fetches nothing."""
     ask: Callable[[S], list[str]] | None = None

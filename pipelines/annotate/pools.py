@@ -22,7 +22,13 @@ from pipelines.cluster.capacity import (
     select_nodes,
 )
 from pipelines.cluster.runner import Runner
-from pipelines.engines.loader import add_implied_settings, needs_pixels, takes_concurrent_calls, waits_for_server
+from pipelines.engines.loader import (
+    add_implied_settings,
+    ignores_batches,
+    needs_pixels,
+    takes_concurrent_calls,
+    waits_for_server,
+)
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, PoolName, PoolOptions
 
 CHUNKS_AT_ONCE = 2  # of a worker whose engine takes concurrent calls: one begins while the other's last answers come
@@ -47,6 +53,7 @@ class Pool:
     is_last: bool
     is_only_engine: bool  # the recipe's only engine: a sample that it fails on is left out
     batch_size: int
+    unit: int  # samples that one worker must annotate together
     request: ResourceRequest
     prompt: PromptTemplate | None = None  # of a caption
     captions: tuple[StageName, ...] = ()  # that this run writes, in any pool: their tokens count
@@ -82,6 +89,7 @@ def plan_pools(recipe: AnnotateRecipe, runner: Runner, reused: Collection[StageN
             is_last=place == len(names) - 1,
             is_only_engine=is_alone,
             batch_size=stages[engine].batch_size if engine else DECODE_BATCH,
+            unit=stages[engine].batch_size if engine and not ignores_batches(engine, stages[engine]) else 1,
             request=requests[name],
             prompt=load_prompt(recipe.engines, engine) if engine else None,
             captions=tuple(filter(get_caption_name, engines)),

@@ -1,12 +1,12 @@
 """Cuts the last chunks of a run into slices, so that no worker idles for long while others do the last chunks.
 
-A slice has whole batches of every pool: an engine sees the same batches as in the whole chunk. The slices of a chunk
-are written one by one and then joined into its part, which is the same as that of the whole chunk.
+An engine whose annotations may depend on the batch sees the same batches in slices as in the whole chunk. The slices of
+a chunk are written one by one and then joined into its part, which is the same as that of the whole chunk.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pipelines.annotate.pools import QUEUED_CHUNKS
 from pipelines.inputs.shards import InputShard
@@ -19,9 +19,9 @@ MIN_SLICES = 4  # fewer would not be worth the joining
 class TailPlan:
     """Describes the end of a run: which chunks of its last shards are cut into slices."""
 
-    last: frozenset[str] = frozenset()  # the names of the last shards, which readers read at the same time
-    chunks: int = 0  # at the end of each
-    unit: int = 1  # samples that must stay together: a whole number of every pool's batches
+    last: Mapping[str, int] = field(default_factory=dict)  # the last shards, and the bytes that their reader reads then
+    chunks: int = 0  # at the end of what each reader reads
+    unit: int = 1  # samples that must stay together: whole batches of every engine that they matter to
 
     def cut(self, rows: int) -> list[int]:
         """Returns the first rows of the slices of a chunk. A chunk of few batches stays whole."""
@@ -31,20 +31,25 @@ class TailPlan:
 
 
 def plan_tail(
-    shards: Sequence[InputShard], chunk_bytes: int, workers: int, readers: int, batch_sizes: Sequence[int]
+    shards: Sequence[InputShard], chunk_bytes: int, workers: int, readers: int, units: Sequence[int]
 ) -> TailPlan:
-    """Returns the plan of the last chunks, as many as all workers hold, of a run with this many workers and readers.
+    """Returns the plan of the last chunks of a run with this many workers and readers.
 
-    `workers` are those of the largest pool. `chunk_bytes` is the largest size of a chunk.
+    There are as many as wait at all workers, and one more for each reader: what one worker still has to do in whole
+    chunks when the first slice comes, the others can do in slices. `workers` are those of the largest pool.
+    `chunk_bytes` is the largest size of a chunk.
     """
     if workers < 2:
         return TailPlan()
-    chunks = math.ceil(QUEUED_CHUNKS * workers / readers) + QUEUED_CHUNKS
-    last: list[str] = []
+    chunks = math.ceil((QUEUED_CHUNKS - 1) * workers / readers) + 1
+    last: dict[str, int] = {}
+    later = [0] * readers  # bytes of each reader's shards in `last`
     found = 0
-    for shard in reversed(shards):
+    for place, shard in enumerate(reversed(shards)):
         if len(last) >= readers and found >= chunks * readers:
             break
-        last.append(shard.name)
-        found += min(chunks, math.ceil(shard.get_size() / chunk_bytes) or 1)
-    return TailPlan(frozenset(last), chunks, math.lcm(*batch_sizes))
+        size = shard.estimate_chosen_size()
+        last[shard.name] = later[place % readers]
+        later[place % readers] += size
+        found += min(chunks, math.ceil(size / chunk_bytes) or 1)
+    return TailPlan(last, chunks, math.lcm(*units))

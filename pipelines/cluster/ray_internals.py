@@ -130,21 +130,6 @@ def skip_monitors(keeps_log: bool) -> Iterator[None]:
             setattr(Node, name, method)
 
 
-@contextlib.contextmanager
-def save_idle_cores() -> Iterator[None]:
-    """Makes a cluster that starts inside the `with` block take fewer cores while it does nothing.
-
-    Its processes inherit the settings. A user's setting takes precedence.
-    """
-    added = {name: value for name, value in IDLE_SETTINGS.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
-
 def make_temp_dir_option(folder: Path) -> dict[str, object]:
     """Returns the option of `ray.init` that keeps a new cluster's files in this folder."""
     return {"_temp_dir": str(folder)}

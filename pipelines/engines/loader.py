@@ -107,6 +107,11 @@ def takes_concurrent_calls(stage: StageName, options: EngineOptions) -> bool:
     return find_engine(stage, options.engine).takes_concurrent_calls
 
 
+def ignores_batches(stage: StageName, options: EngineOptions) -> bool:
+    """Returns whether the engine annotates an image alike in any batch."""
+    return find_engine(stage, options.engine).ignores_batches
+
+
 def add_implied_settings(stage: StageName, options: EngineOptions) -> EngineOptions:
     """Returns a set's options of an engine with the settings that it does not store, because it is older than they."""
     implied = find_engine(stage, options.engine).implied_settings

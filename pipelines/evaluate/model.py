@@ -5,21 +5,17 @@ batches are the same, and so are their answers.
 """
 
 import contextlib
-import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain, zip_longest
 
-from curation.scores.answers.registry import METRICS
-from curation.tasks.demonstrations import Demonstrations
-from curation.tasks.files import QuestionSet, read_question_set
-from curation.tasks.images import QuestionImages
-from curation.tasks.options import TaskOptions
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
 from curation.tasks.question import Question
-from curation.tasks.task_file import load_task
+from curation.tasks.task_file import load_tasks
+from pipelines.evaluate.leaks import FoundLeaks, find_leaks
 from pipelines.evaluate.model_scores import QUARANTINE, ROWS
+from pipelines.evaluate.open_task import OpenTask, open_task
 from pipelines.output.writer import encode_parquet
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
@@ -28,7 +24,7 @@ from schemas.records.quarantine import QUARANTINE_SCHEMA, QuarantinedRow, make_q
 from schemas.storage.folder import Folder
 from training.checkpoint_model import LoadedModel, load_model
 from training.evaluation.model_folder import find_model_folder
-from training.evaluation.predict import DemonstrationSet, Predictor
+from training.evaluation.predict import Predictor
 from training.inference import Device, move_to_device, resolve_device
 from training.parallel import Ranks, init_distributed
 from training.recipe import TrainRunOptions
@@ -39,27 +35,22 @@ _TIMEOUT_SECONDS = 4 * 3600.0  # that a slow GPU may need longer for its share; 
 Row = Prediction | QuarantinedRow
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTask:
-    """Holds a task with the questions and demonstrations that were read for it."""
-
-    options: TaskOptions
-    found: QuestionSet
-    questions: list[Question]
-    images: QuestionImages
-    demonstrations: DemonstrationSet | None
-
-
 def evaluate_model(
-    model: str, tasks: Sequence[str], output: str, batch_size: int = BATCH_SIZE, device: Device = "auto"
+    model: str,
+    tasks: Sequence[str],
+    output: str,
+    batch_size: int = BATCH_SIZE,
+    device: Device = "auto",
+    leaks: Sequence[str] = (),
 ) -> list[Predictions]:
-    """Answers the questions of all task files with each number of demonstrations, and writes the predictions.
+    """Answers the questions of all tasks with each number of demonstrations, and writes the predictions.
 
-    All tasks are read before the model is loaded. Of the ranks that torchrun started, the first returns all
-    predictions and the others none. Raises `UsageError` for a wrong task, a model that is none, and an output folder
-    that holds predictions already.
+    `tasks` are task files and lists of such. All are read before the model is loaded, and their questions are looked
+    for in the training sets `leaks`. Of the ranks that torchrun started, the first returns all predictions and the
+    others none. Raises `UsageError` for a wrong task or set, a model that is none, and an output folder that holds
+    predictions already.
     """
-    opened = [open_task(path) for path in tasks]
+    opened = [open_task(task) for path in tasks for task in load_tasks(path)]
     names = Counter(task.options.name for task in opened)
     if repeated := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
@@ -71,35 +62,28 @@ def evaluate_model(
     target = resolve_device(device)
     run = TrainRunOptions(device=target, timeout_seconds=_TIMEOUT_SECONDS)
     with init_distributed(run, "none") as ranks:
+        leaked: Sequence[FoundLeaks | None] = [None] * len(opened)
+        if leaks and ranks.is_first:
+            leaked = find_leaks(opened, leaks)
         loaded = load_model(place)
         move_to_device(loaded.model, target)
         found = [
-            answer_task(loaded, task, shots, model, batch_size, folder, ranks)
-            for task in opened
+            answer_task(loaded, task, shots, model, batch_size, folder, ranks, of_task)
+            for task, of_task in zip(opened, leaked, strict=True)
             for shots in task.options.shots
         ]
     return [predictions for predictions in found if predictions is not None]
 
 
-def open_task(path: str) -> OpenTask:
-    """Reads a task file and all that it names, but no images. Raises `UsageError`."""
-    task = load_task(path)
-    metric = METRICS[task.metric]
-    found = read_question_set(task.questions, metric)
-    questions = found.questions
-    if task.limit is not None and task.limit < len(questions):
-        chosen = sorted(random.Random(task.seed).sample(range(len(questions)), task.limit))
-        questions = [questions[at] for at in chosen]
-    demonstrations = None
-    if (source := task.demonstrations) is not None:
-        pool = read_question_set(source.questions, metric).questions
-        drawer = Demonstrations(pool, source.pool, source.seed)
-        demonstrations = DemonstrationSet(drawer, QuestionImages(source.questions))
-    return OpenTask(task, found, questions, QuestionImages(task.questions), demonstrations)
-
-
 def answer_task(
-    loaded: LoadedModel, task: OpenTask, shots: int, model: str, batch_size: int, output: Folder, ranks: Ranks
+    loaded: LoadedModel,
+    task: OpenTask,
+    shots: int,
+    model: str,
+    batch_size: int,
+    output: Folder,
+    ranks: Ranks,
+    leaks: FoundLeaks | None = None,
 ) -> Predictions | None:
     """Answers the questions of a task with this number of demonstrations, and writes predictions and quarantine.
 
@@ -120,7 +104,7 @@ def answer_task(
     left_out: list[QuarantinedRow] = [*task.found.quarantined]
     for one in all_rows:
         if isinstance(one, Prediction):
-            rows.append(one)
+            rows.append(one if leaks is None else replace(one, leaks=tuple(leaks.questions[one.id])))
         else:
             left_out.append(one)
     if lost := set[str]().union(*(ids for _, ids in found_by_rank)):
@@ -129,13 +113,20 @@ def answer_task(
         task=options.name,
         shots=shots,
         metric=options.metric,
-        about={"model": model, "options": options.model_dump(mode="json")},
+        about={
+            "model": model,
+            "options": options.model_dump(mode="json"),
+            "leaks": None if leaks is None else leaks.about,
+        },
         rows=rows,
         reasons=dict(sorted(Counter(row.reason for row in left_out).items())),
     )
-    output.write(f"{ROWS}/{found.name}.parquet", encode_predictions(found))
     table = make_quarantine_table(left_out)
     output.write(f"{QUARANTINE}/{found.name}.parquet", encode_parquet([table], QUARANTINE_SCHEMA))
+    output.write(f"{ROWS}/{found.name}.parquet", encode_predictions(found))  # also if the judge then fails
+    if task.judge is not None:
+        found = replace(found, rows=task.judge.judge(rows))
+        output.write(f"{ROWS}/{found.name}.parquet", encode_predictions(found))
     return found
 
 

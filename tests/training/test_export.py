@@ -15,6 +15,7 @@ from training.checkpoint import COMMIT_FILE, load_checkpoint, open_checkpoint
 from training.checkpoint_model import load_model, read_checkpoint_recipe
 from training.dry_run import dry_run
 from training.export import export_checkpoint
+from training.exports.formats import ExportFormat
 from training.inference import answer_prompt
 from training.loop import train
 from training.model.generate import GenerateOptions
@@ -80,6 +81,27 @@ def test_half_precision(run: Path, tmp_path: Path) -> None:
     assert all(torch.equal(half[name], tensor.to(torch.bfloat16)) for name, tensor in whole.items())
     loaded = load_model(folder)
     assert all(torch.equal(tensor.to(torch.bfloat16), half[name]) for name, tensor in loaded.model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", ["hf", "xgen-mm"])
+def test_other_formats_hold_the_same_weights(run: Path, tmp_path: Path, kind: ExportFormat) -> None:
+    """Whether of a checkpoint or of the run's own export, which is that of the last one."""
+    of_checkpoint = export_checkpoint(str(run), output=str(tmp_path / "checkpoint"), kind=kind)
+    of_export = export_checkpoint(str(run / "model"), output=str(tmp_path / "export"), kind=kind)
+    assert contents(of_checkpoint) == contents(of_export)
+    half = export_checkpoint(str(run / "model"), dtype="bf16", output=str(tmp_path / "half"), kind=kind)
+    whole, rounded = (load_file(one / "model.safetensors") for one in (of_export, half))
+    assert all(torch.equal(rounded[name], tensor.to(torch.bfloat16)) for name, tensor in whole.items())
+
+
+def test_a_format_is_checked_before_weights_are_read(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "model", tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+    for folder in (tmp_path / "model", copied(run, tmp_path / "changed", frozen="0" * 64)):
+        with pytest.raises(UsageError, match=r"^export: --format llava needs connector kind: mlp, and this model has"):
+            export_checkpoint(str(folder), kind="llava")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["changed", "model"]
+    with pytest.raises(UsageError, match=rf"^export: {run} exists and is not empty; pass a new folder$"):
+        export_checkpoint(str(run / "model"), output=str(run), kind="hf")
 
 
 def test_what_is_refused(run: Path, tmp_path: Path) -> None:

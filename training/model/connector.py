@@ -5,8 +5,9 @@ which are read without torch, and its module. These two provide all that the tra
 numbers of tokens, of operations, and of activations.
 """
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -19,6 +20,16 @@ class Connector(nn.Module, ABC):
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
     """Names of matrices that need no small scale: weight decay excludes them, like norms and biases."""
+
+    arguments: dict[str, Any]
+    """What it was made from, by parameter: an export describes it by its class and these."""
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Makes the object, and keeps the arguments that `__init__` takes."""
+        made = super().__new__(cls)
+        given = inspect.signature(cls.__init__).bind_partial(made, *values, **named).arguments
+        made.__dict__["arguments"] = dict(list(given.items())[1:])  # without `self`; no module's attribute yet
+        return made
 
     @abstractmethod
     def forward(self, features: Tensor, valid: Tensor | None) -> Tensor:

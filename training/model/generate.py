@@ -16,9 +16,7 @@ from schemas.errors import UsageError
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.generation.beams import search_answers
 from training.model.generation.decoder import Decoder
-from training.model.generation.endings import Endings
-from training.model.generation.endings import find_end_tokens as find_end_tokens
-from training.model.generation.endings import list_banned_tokens as list_banned_tokens
+from training.model.generation.endings import Endings, list_banned_tokens
 from training.model.generation.options import GenerateOptions as GenerateOptions
 from training.model.generation.sampling import sample_answers
 from training.model.lmm import ResamplerLMM
@@ -83,7 +81,8 @@ def answer_batch(
     training = model.training
     model.eval()
     try:
-        return _generate_answers(model, tokenizer, batch.to(model.device), options, closing)
+        with torch.inference_mode():
+            return generate_answers(model, tokenizer, batch.to(model.device), options, closing)
     finally:
         model.train(training)
 
@@ -152,10 +151,13 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
     return cut_into_tiles(image, options, vision.image_size, vision.patch_size)
 
 
-@torch.inference_mode()
-def _generate_answers(
-    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
+def generate_answers(
+    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int] = ()
 ) -> list[Answer]:
+    """Generates an answer to each row of a batch, as `answer_batch` does, with a model in evaluation mode.
+
+    The caller turns off gradients; in inference mode, a model that is being trained could not go on.
+    """
     endings = Endings(tokenizer, options, closing)
     forbidden = torch.tensor(list_banned_tokens(model.special), device=batch.tokens.device)
     choose = search_answers if options.beams > 1 else sample_answers

@@ -120,7 +120,8 @@ def save_pretrained(
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        _write_weights(unfinished, model, state or model.state_dict(), max_file_bytes)
+        values = state or model.state_dict()
+        write_weights(unfinished, {key: values[key] for key in list_own_keys(model)}, max_file_bytes)
         _write_description(unfinished, model, tokenizer, prompts or PromptOptions())
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
@@ -217,8 +218,9 @@ def _read_exported_tensors(folder: Path) -> Iterator[tuple[str, StoredTensor]]:
         yield f"connector{dot}{name}" if part == _OLD_CONNECTOR_KEY else key, tensor
 
 
-def _write_weights(folder: Path, model: ResamplerLMM, state: Mapping[str, Tensor], max_file_bytes: int) -> None:
-    own = {key: state[key].contiguous() for key in sorted(list_own_keys(model))}
+def write_weights(folder: Path, tensors: Mapping[str, Tensor], max_file_bytes: int = MAX_FILE_BYTES) -> None:
+    """Writes the tensors as safetensors, in files of up to so many bytes, with an index if they are several."""
+    own = {key: tensors[key].contiguous() for key in sorted(tensors)}
     split = split_torch_state_dict_into_shards(own, max_shard_size=max_file_bytes)
     for name, keys in split.filename_to_tensors.items():
         save_file({key: own[key] for key in keys}, folder / name, metadata={"format": "pt"})

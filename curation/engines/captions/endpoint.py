@@ -67,6 +67,7 @@ ENGINE = EngineDeclaration(
     check=check_settings,
     ask=ask_server,
     takes_concurrent_calls=True,
+    ignores_batches=True,
     restricted_settings=RUN_SETTINGS,
     run_settings=RUN_SETTINGS,
 )

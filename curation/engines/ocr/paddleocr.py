@@ -302,6 +302,7 @@ ENGINE = EngineDeclaration(
     settings=PaddleOcrSettings,
     make=PaddleOcr,
     environment=choose_environment,
+    ignores_batches=True,
     check=check_settings,
     restricted_settings=("weights",),
     implied_settings={"reading_order": "lines"},

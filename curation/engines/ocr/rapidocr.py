@@ -40,6 +40,7 @@ ENGINE = EngineDeclaration(
     settings=RapidOcrSettings,
     make=make_rapidocr,
     environment=choose_environment,
+    ignores_batches=True,
     extra="ocr",
     check=check_settings,
     restricted_settings=("weights",),

@@ -26,6 +26,7 @@ ENGINE = EngineDeclaration(
     settings=CaptionTagSettings,
     make=make_caption_tags,
     needs_pixels=False,
+    ignores_batches=True,
     vocabulary=find_names,
     restricted_settings=("vocabulary",),
     is_default=True,

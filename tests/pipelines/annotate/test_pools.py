@@ -63,6 +63,17 @@ def test_a_worker_holds_two_chunks_beside_the_one_at_work() -> None:
     assert make_strategy(*plan("ocr")).max_tasks_in_flight_per_actor == 3
 
 
+def test_batches_are_kept_for_engines_that_they_matter_to() -> None:
+    assert [
+        (pool.name, pool.batch_size, pool.unit) for pool in plan("tags", "ocr", "boxes", ocr={"engine": "rapidocr"})
+    ] == [
+        ("tags", 16, 1),
+        ("decode", 16, 1),
+        ("ocr", 16, 1),
+        ("boxes", 4, 4),
+    ]
+
+
 def test_several_engines_share_one_decode() -> None:
     pools = plan("boxes", "ocr", "tags")
     assert [pool.name for pool in pools] == ["tags", "decode", "ocr", "boxes"]

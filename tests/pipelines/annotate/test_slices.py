@@ -53,15 +53,18 @@ def test_slices_have_whole_batches(unit: int, rows: int, starts: list[int]) -> N
     assert TailPlan(unit=unit).cut(rows) == starts
 
 
-def test_as_many_chunks_as_all_workers_hold() -> None:
+def test_as_many_chunks_as_wait_at_workers() -> None:
     large = [InputShard(f"{number}", "", 40 << 20) for number in range(20)]  # of 40 chunks or more
-    batches = [16, 16, 4, 6]
-    assert plan_tail(large, 1 << 20, 1, 1, batches) == TailPlan()
-    assert plan_tail(large, 1 << 20, 2, 1, batches) == TailPlan(frozenset({"19"}), 9, 48)
-    assert plan_tail(large, 1 << 20, 64, 8, batches) == TailPlan(frozenset(str(n) for n in range(12, 20)), 27, 48)
+    units = [16, 16, 4, 6]
+    assert plan_tail(large, 1 << 20, 1, 1, units) == TailPlan()
+    assert plan_tail(large, 1 << 20, 2, 1, units) == TailPlan({"19": 0}, 5, 48)
+    assert plan_tail(large, 1 << 20, 64, 8, units) == TailPlan({str(n): 0 for n in range(19, 11, -1)}, 17, 48)
     small = [replace(each, listed_size=1000) for each in large]
-    assert plan_tail(small, 1 << 20, 4, 1, batches) == TailPlan(frozenset(str(n) for n in range(5, 20)), 15, 48)
-    assert plan_tail(small[:3], 1 << 20, 4, 1, batches).last == {"0", "1", "2"}
+    last = {str(n): (19 - n) * 1000 for n in range(19, 10, -1)}
+    assert plan_tail(small, 1 << 20, 4, 1, units) == TailPlan(last, 9, 48)
+    last = {str(n): (19 - n) // 2 * 1000 for n in range(19, 9, -1)}
+    assert plan_tail(small, 1 << 20, 4, 2, units) == TailPlan(last, 5, 48)
+    assert list(plan_tail(small[:3], 1 << 20, 4, 1, units).last) == ["2", "1", "0"]
 
 
 def recipe_of(shard: InputShard) -> AnnotateRecipe:
@@ -118,7 +121,7 @@ def whole(shard: InputShard, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 def test_slices_become_the_same_bytes(
     shard: InputShard, whole: dict[str, str], tmp_path: Path, chunks: int, messages: list[int]
 ) -> None:
-    tail = TailPlan(frozenset({shard.name}), chunks, UNIT)
+    tail = TailPlan({shard.name: 0}, chunks, UNIT)
     sliced = [message for message in read(shard, Folder(str(tmp_path)), tail) if isinstance(message, Chunk)]
     assert [sum(each.index == index for each in sliced) for index in range(3)] == messages
     committer = run(shard, tmp_path, tail)
@@ -127,8 +130,15 @@ def test_slices_become_the_same_bytes(
     assert committer.bytes.uncommitted == 0
 
 
+def test_chunks_with_more_shards_behind_them_stay_whole(shard: InputShard, tmp_path: Path) -> None:
+    for later, indexes in ((0, [0, 1, 2]), (shard.get_size(), [1, 2]), (4 * shard.get_size(), [])):
+        tail = TailPlan({shard.name: later}, 4, UNIT)
+        sliced = [each for each in read(shard, Folder(str(tmp_path)), tail) if isinstance(each, Chunk) and each.of_rows]
+        assert sorted({each.index for each in sliced}) == indexes
+
+
 def test_slices_have_the_bytes_of_their_chunk(shard: InputShard, tmp_path: Path) -> None:
-    tail = TailPlan(frozenset({shard.name}), 3, 6)
+    tail = TailPlan({shard.name: 0}, 3, 6)
     chunks = [each for each in read(shard, Folder(str(tmp_path)), TailPlan()) if isinstance(each, Chunk)]
     slices = [each for each in read(shard, Folder(str(tmp_path)), tail) if isinstance(each, Chunk)]
     assert [each.size for each in chunks] == [sum(s.size for s in slices if s.index == each.index) for each in chunks]
@@ -144,8 +154,8 @@ def test_slices_have_the_bytes_of_their_chunk(shard: InputShard, tmp_path: Path)
 @pytest.mark.parametrize("stop", [3, 6, 14])
 def test_a_run_that_was_killed_goes_on(shard: InputShard, whole: dict[str, str], tmp_path: Path, stop: int) -> None:
     """A chunk of which slices are missing is worked on again as a whole, or in other slices."""
-    run(shard, tmp_path, TailPlan(frozenset({shard.name}), 3, UNIT), stop)
-    run(shard, tmp_path, TailPlan(frozenset({shard.name}), 3, 6))
+    run(shard, tmp_path, TailPlan({shard.name: 0}, 3, UNIT), stop)
+    run(shard, tmp_path, TailPlan({shard.name: 0}, 3, 6))
     for left in (tmp_path / "parts").iterdir():  # as `run_job` does in the end
         assert "+0000" in left.name
         left.unlink()
@@ -156,7 +166,7 @@ def test_a_run_that_was_killed_goes_on(shard: InputShard, whole: dict[str, str],
 def test_slices_of_different_engines_are_refused(shard: InputShard, tmp_path: Path) -> None:
     output, recipe = Folder(str(tmp_path)), recipe_of(shard)
     committer = ShardCommitter(recipe, output, lambda manifest: commit(output, manifest), RunTimes())
-    *messages, last = [*read(shard, output, TailPlan(frozenset({shard.name}), 3, 5))][:4]
+    *messages, last = [*read(shard, output, TailPlan({shard.name: 0}, 3, 5))][:4]
     for message in messages:
         committer.handle_result(annotate(message, output, recipe.compute_sha256()))
     with pytest.raises(ShardloomError, match=r"^a\+1 was annotated by different engines"):

@@ -34,3 +34,15 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         *(2, "", f"error: export: {folder} has no checkpoint of step 2, only step-00000001\n"),
     )
     assert run("generate", str(folder / "checkpoints/step-00000001"), "What?", "--device", "cpu", capsys=capsys)[0] == 0
+    assert run("export", str(folder), "--format", "hf", capsys=capsys) == (
+        *(0, f"model: {folder / 'hf-step-00000001'}\n", loading),
+    )
+    assert (folder / "hf-step-00000001/modeling_shardloom.py").is_file()
+    assert run("export", str(folder), "--format", "llava", capsys=capsys) == (
+        *(
+            2,
+            "",
+            "error: export: --format llava needs connector kind: mlp, and this model has perceiver; use --format hf\n",
+        ),
+    )
+    assert not (folder / "llava-step-00000001").exists()

@@ -88,10 +88,10 @@ def scripts():
     return sorted({Path(word).name for word in words if word.endswith(".py")})
 
 connect(RunOptions(workers=1), 100 << 20)
-assert ray.get(ray.remote(lambda: 7).remote()) == 7
+arenas = [ray.get(ray.remote(os.getenv).remote("MALLOC_ARENA_MAX")), os.getenv("MALLOC_ARENA_MAX")]
 folder = Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
 token = Path.home() / ".ray/auth_token"
-print(json.dumps([str(folder), oct(folder.stat().st_mode), oct(token.stat().st_mode), listening(), scripts()]))
+print(json.dumps([str(folder), oct(folder.stat().st_mode), oct(token.stat().st_mode), listening(), scripts(), arenas]))
 """
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, as the kernel lists it
 
@@ -109,11 +109,12 @@ def test_a_cluster_of_our_own_is_nobody_elses(tmp_path: Path) -> None:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    folder, folder_mode, token_mode, listening, scripts = json.loads(done.stdout)
+    folder, folder_mode, token_mode, listening, scripts, arenas = json.loads(done.stdout)
     assert (folder_mode, token_mode) == ("0o40700", "0o100600")
     assert listening
     assert set(listening) <= LOOPBACK
     assert not Path(folder).exists()
+    assert arenas == ["1", None], "workers have the setting, and the caller's process keeps none"
     assert not {"dashboard.py", "log_monitor.py", "monitor.py"} & set(scripts), "they are for clusters that stay"
 
 

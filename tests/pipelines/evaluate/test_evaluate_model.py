@@ -126,8 +126,11 @@ def test_scores_are_computed_again_from_rows_alone(evaluated: Path, run: Run) ->
                 "errors": 0,
                 "cut": COUNT,
                 "seed": None,
+                "scored_by": "rule",
+                "without_verdict": {},
                 "figures": {"exact_match": {"value": 0.0, "low": 0.0, "high": 0.0}},
                 "differences": None,
+                "leaks": None,
             }
         ],
     }
@@ -184,6 +187,17 @@ def test_few_shots_odd_rows_and_a_limit(folder: Path, run: Run, tmp_path: Path) 
     assert all(len(row["demonstrations"]) == 2 and row["id"] not in row["demonstrations"] for row in rows)
     quarantined = pq.read_table(tmp_path / "out" / "quarantine" / "few-2shot.parquet").to_pylist()
     assert [row["stage"] for row in quarantined] == ["read", "predict"]
+
+
+def test_a_list_of_tasks(folder: Path, run: Run, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_task(folder, name, [(0, 0)])
+    (folder / "list.yaml").write_text("kind: tasks\ntasks: [first.yaml, second.yaml]\neach: {max_new_tokens: 1}\n")
+    code, found, _ = run("model", "--task", "list.yaml", "--output", str(tmp_path / "out"), "--json")
+    assert code == 0
+    assert [(task["name"], task["questions"]) for task in found["tasks"]] == [("first-0shot", 1), ("second-0shot", 1)]
+    code, _, err = run("model", "-t", "list.yaml", "-t", "first.yaml", "--output", str(tmp_path / "other"))
+    assert (code, err) == (2, "error: --task: two tasks have the name first: set another in one of the files\n")
 
 
 @pytest.mark.slow
@@ -268,6 +282,7 @@ def train_on_pictures(folder: Path) -> Path:
         (["model", "--task", "pets.yaml", "--output", "out"], "--output: out holds predictions already"),
         (["model", "--task", "pets.yaml", "-t", "pets.yaml", "-o", "o"], "--task: two tasks have the name pets:"),
         (["model", "--task", "none.yaml", "--output", "o"], "cannot read recipe none.yaml: No such file"),
+        (["--from-rows", "out", "--leaks", "x"], "--from-rows scores predictions that are there: pass no model, task"),
         (["model", "--from-rows", "out"], "--from-rows scores predictions that are there: pass no model, task"),
         (["--from-rows", "model"], "model holds no predictions: pass the output folder of `evaluate model`"),
         (["--from-rows", "out", "--against", "tokenizer"], "tokenizer holds no predictions"),

@@ -1,7 +1,9 @@
 """Golden prompts at 0, 4 and 8 shots, token for token as training formats documents and conversations."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,7 @@ from training.model.generate import build_prompt_batch
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import load_tokenizer
 
+GOLDEN = Path(__file__).parent / "support/golden_prompts.json"
 SIZE: Size = (64, 48)
 IMAGE = "<image>" * tiny.TOKENS_PER_TILE
 CHUNK = "<|endofchunk|>"
@@ -83,15 +86,17 @@ def test_documents(loaded: LoadedModel, shots: int) -> None:
     assert text(loaded, held, shots) == "".join(shown) + f"{IMAGE}Question:What? Short answer:"
 
 
-def test_the_first_golden_prompt_to_the_letter(loaded: LoadedModel) -> None:
-    image = "<image><image><image><image>"
-    assert text(loaded, predictor(loaded, VQA), 4) == (
-        f"{image}Question:Q9? Short answer:a9<|endofchunk|>"
-        f"{image}Question:Q0? Short answer:a0<|endofchunk|>"
-        f"{image}Question:Q1? Short answer:a1<|endofchunk|>"
-        f"{image}Question:Q7? Short answer:a7<|endofchunk|>"
-        f"{image}Question:What? Short answer:"
-    )
+@pytest.mark.parametrize("shots", [0, 4, 8])
+@pytest.mark.parametrize("form", ["document", "chat"])
+def test_golden_prompts(loaded: LoadedModel, form: str, shots: int) -> None:
+    """To the letter and to the token, with the demonstrations that the seed draws, as they were on 2026-11-30."""
+    prompt = VQA if form == "document" else {"format": "chat", "question": "{question}\nAnswer briefly."}
+    golden = json.loads(GOLDEN.read_text())[f"{form}-{shots}"]
+    held = predictor(loaded, prompt)
+    assert text(loaded, held, shots) == "".join(golden["text"])
+    ids, demonstrations = tokens(loaded, held, shots)
+    assert demonstrations == golden["demonstrations"]
+    assert ids == golden["ids"]
 
 
 @pytest.mark.parametrize("shots", [0, 4, 8])

@@ -1,4 +1,4 @@
-"""Finds where an answer ends: at a token that no text can produce, or before a text. Lists what no answer may hold."""
+"""Finds where an answer ends: at a token that no text can produce, or before a text."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from training.model.tokens import SpecialTokens, TextTokenizer
 _TURN_END_TOKENS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
 
 
-def find_end_tokens(tokenizer: TextTokenizer, closing: Sequence[int] = ()) -> set[int]:
+def find_end_tokens(tokenizer: TextTokenizer, closing: Sequence[int] = ()) -> frozenset[int]:
     """Returns the tokens that end an answer: the usual ones, and the first of `closing` that no text can produce."""
     turns = (number for name in _TURN_END_TOKENS if (number := tokenizer.find_special_id(name)) is not None)
     special = list(filter(tokenizer.is_special, closing))
-    return {tokenizer.special.end, tokenizer.special.end_of_chunk, *turns, *special[:1]}
+    return frozenset((tokenizer.special.end, tokenizer.special.end_of_chunk, *turns, *special[:1]))
 
 
 def list_banned_tokens(special: SpecialTokens) -> list[int]:
@@ -24,10 +24,10 @@ class Endings:
     """Recognises the end of an answer."""
 
     def __init__(self, tokenizer: TextTokenizer, options: GenerateOptions, closing: Sequence[int]) -> None:
-        """Takes the tokens that close a turn; where none of them is special, their text ends an answer."""
-        self.tokens = frozenset(find_end_tokens(tokenizer, closing))
-        has_special = any(map(tokenizer.is_special, closing))
-        self.texts = options.stop if has_special or not closing else (*options.stop, tokenizer.decode(closing))
+        """Takes the tokens that close a turn: the first special one ends an answer, else their text does."""
+        self.tokens = find_end_tokens(tokenizer, closing)
+        by_text = closing and not any(map(tokenizer.is_special, closing))
+        self.texts = (*options.stop, tokenizer.decode(closing)) if by_text else options.stop
         self._tokenizer = tokenizer
 
     def read(self, ids: Sequence[int]) -> str | None:

@@ -13,7 +13,7 @@ MANY = 10_000  # shards
 
 def pool(name: PoolName, fewest: int, most: int | None = None, cpus: float = 1.0, gpus: float = 0.0) -> Pool:
     request = ResourceRequest(name, fewest, most or fewest, cpus, gpus)
-    return Pool(name, None, None, None, False, False, False, False, 16, request)
+    return Pool(name, None, None, None, False, False, False, False, 16, 16, request)
 
 
 def workers(pools: list[Pool]) -> list[tuple[int, int, float]]:
