@@ -108,13 +108,10 @@ class LanguageModel(nn.Module):
         kinds = sorted(set(getattr(self.lm.config, "layer_types", None) or ()))
         return {kind: windows[kind] for kind in kinds} or {"attention": window}
 
-    def build_mask(self, segments: Tensor, dtype: torch.dtype, last_queries: int | None = None) -> Any:
-        """Builds the mask with which `forward` keeps segments apart: a `build_packed_mask`, or one by kind of layer.
-
-        With `last_queries` it has the rows of the last `last_queries` positions only.
-        """
+    def build_mask(self, segments: Tensor, dtype: torch.dtype) -> Any:
+        """Builds the mask with which `forward` keeps segments apart: a `build_packed_mask`, or one by kind of layer."""
         masks = {
-            kind: build_packed_mask(segments, self.implementation, dtype, window, last_queries)
+            kind: build_packed_mask(segments, self.implementation, dtype, window)
             for kind, window in self.find_windows().items()
         }
         return masks if len(masks) > 1 else next(iter(masks.values()))

@@ -35,7 +35,7 @@ UTILS = """
 from PIL import Image
 
 def open_image(doc):
-    return [Image.open(doc["image"])]
+    return [Image.open(doc["place"])]
 
 def score(doc, results):
     return {"right": float(results[0].strip().lower().rstrip(".") == doc["answer"].strip().lower().rstrip("."))}
@@ -45,7 +45,7 @@ def score(doc, results):
 def write_questions(folder: Path, answers: dict[str, list[str]]) -> None:
     """One task names image files in lines of JSON; the other has the images in a Parquet file."""
     rows = {task: [row | {"answer": answers[task][at]} for at, row in enumerate(ROWS)] for task in TASKS}
-    named = [row | {"image": str(folder / f"{row['id']}.jpg")} for row in rows["files"]]
+    named = [row | {"image": f"{row['id']}.jpg", "place": f"{folder}/{row['id']}.jpg"} for row in rows["files"]]
     (folder / "files.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
     columns = {name: [row[name] for row in rows["columns"]] for name in ROWS[0]}
     columns["image"] = [{"bytes": jpeg(n), "path": None} for n in range(COUNT)]  # type: ignore[misc]
@@ -58,9 +58,7 @@ def write_tasks(folder: Path) -> list[str]:
     (folder / "utils.py").write_text(UTILS)
     paths = []
     for name, settings in TASKS.items():
-        questions = {"path": str(next(folder.glob(f"{name}.[jp]*")))}
-        if name == "files":
-            questions["images"] = str(folder)
+        questions = {"path": str(next(folder.glob(f"{name}.[jp]*"))), "columns": {"images": "image"}}
         task = {"name": name, "questions": questions, "metric": "exact_match"} | settings
         (folder / f"{name}.task").write_bytes(dump_yaml(task))
         paths.append(str(folder / f"{name}.task"))
@@ -123,7 +121,7 @@ def ask_lmms_eval(folder: Path) -> dict[str, Any]:
     for task in TASKS:
         (samples,) = (folder / "logs").rglob(f"*samples_{task}.jsonl")
         lines = sorted(map(json.loads, samples.read_text().splitlines()), key=lambda line: int(line["doc_id"]))
-        texts[task] = [line["filtered_resps"][0] for line in lines]
+        texts[task] = ["".join(line["filtered_resps"]) for line in lines]  # a text, or a list of the only one
     return {task: (found[task]["right,none"], texts[task]) for task in TASKS}
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.batch import PADDING, Batch
+from training.model.attention import build_packed_mask
 from training.model.lmm import ResamplerLMM
 
 
@@ -27,16 +28,19 @@ class Decoder:
         """Returns the logits [B, vocabulary], float32, of the first token after each prompt."""
         model, batch = self._model, self._batch
         embeddings = model.splice(model.language.embed(batch.tokens), model.embed_images(batch), batch)
-        mask = model.language.build_mask(batch.segments, embeddings.dtype) if self._masks else None
-        return self._compute_logits(embeddings, mask, batch.positions)
+        windows = {kind: window for kind, window in model.language.find_windows().items() if self._masks}
+        # What "eager" adds to scores serves sdpa too, which would convert a boolean mask to that in each layer.
+        masks = {
+            kind: build_packed_mask(batch.segments, "eager", embeddings.dtype, window)
+            for kind, window in windows.items()
+        }
+        return self._compute_logits(embeddings, masks, batch.positions)
 
     def append(self, tokens: Tensor) -> Tensor:
         """Appends a token to each row, int64 [B]; returns the logits of the next."""
         self._length += 1
         self._positions = self._positions + 1
-        masks: Any = {kind: mask.take(self._length) for kind, mask in self._masks.items()} or None
-        if masks and len(masks) == 1:
-            (masks,) = masks.values()
+        masks = {kind: mask.take(self._length) for kind, mask in self._masks.items()}
         return self._compute_logits(self._model.language.embed(tokens[:, None]), masks, self._positions)
 
     def repeat_rows(self, times: int) -> None:
@@ -50,7 +54,9 @@ class Decoder:
         """Replaces what was appended to each row by what was to another row of the same prompt, int64 [B]."""
         self._cache.select_rows(rows, self._prompt_length)
 
-    def _compute_logits(self, embeddings: Tensor, mask: Any, positions: Tensor) -> Tensor:
+    def _compute_logits(self, embeddings: Tensor, masks: dict[str, Any], positions: Tensor) -> Tensor:
+        """Runs the model with a mask for each kind of layer, or none; one for all layers is passed by itself."""
+        mask = masks if len(masks) > 1 else next(iter(masks.values()), None)
         hidden = self._model.language(embeddings, mask, positions, self._cache)
         return self._model.language.compute_logits(hidden[:, -1]).float()
 
