@@ -56,6 +56,7 @@ COMMANDS = {
     "generate": Entry(
         "Let a trained model continue a text with images, or answer it.",
         "generate run/model 'What does <image> say?' --image sign.jpg --chat",
+        "models.generate",
     ),
     "verify": Entry("Check every byte, count and offset of an output set.", "verify annotations"),
     "retry": Entry(
@@ -88,6 +89,7 @@ COMMANDS = {
     "compare": Entry(
         "Train two recipes at equal token budgets and seeds, and compare their models on tasks, with 95% intervals.",
         "compare short.yaml long.yaml --seeds 3 --task vqa.yaml --output comparison",
+        "models.compare",
     ),
     "engines": Entry(
         "List the engines by kind: which are ready on this machine, what the others miss, and how to get it.",

@@ -50,7 +50,7 @@ def draw_shares(title: str, shares: Sequence[tuple[str, float, float]], note: st
 def draw_estimates(title: str, figures: Mapping[str, Estimate], note: str = "") -> list[Chart]:
     """Returns a chart of measured figures with their intervals, to one scale; nothing without a value.
 
-    Figures are shown in %. Those over 100 % stretch the scale for all.
+    Figures are shown in %. Where one is over 100 %, it is the end of the scale for all.
     """
     known = {name: one for name, one in figures.items() if one.value is not None and math.isfinite(one.value)}
     ends = [end for one in known.values() for end in (one.value, one.high) if end is not None]
