@@ -36,6 +36,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.mix
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/generate.py
 	$(BIN)/python benchmarks/ocr_quality.py
 	$(BIN)/python -m benchmarks.driver
 	$(BIN)/python -m benchmarks.soak

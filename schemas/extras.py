@@ -10,8 +10,15 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "train": ("torch", "transformers", "safetensors"),
     "s3": ("s3fs",),
     "captions": ("openai",),
+    "evaluate": ("pycocotools", "jiwer"),
+    "croissant": ("mlcroissant",),
 }
 """By extra, the modules that are imported only where it is installed."""
+
+
+def has_extra(extra: str) -> bool:
+    """Returns whether all libraries of the extra are installed. Imports none."""
+    return all(find_spec(name) is not None for name in EXTRAS[extra])
 
 
 def require_extra(extra: str, what: str) -> None:

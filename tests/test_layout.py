@@ -15,7 +15,7 @@ PACKAGES = ("schemas", "curation", "pipelines", "training")
 OWN_FOLDERS = ("extending", "docker", "docs", "support", "golden")  # of the tests, which mirror nothing
 COMMANDS = (
     *("annotate", "demo", "download", "evaluate", "ingest", "mix", "render", "select", "shard", "stats", "verify"),
-    "view",
+    *("card", "compare", "explain", "retry", "view"),
 )
 FUNCTIONS = (
     *(
@@ -27,7 +27,7 @@ FUNCTIONS = (
         "ingest.ingest",
     ),
     *("mix.mix", "render.preview_record", "render.render_set", "select.select", "shard.shard", "stats.collect_stats"),
-    *("verify.verify", "view.write_view"),
+    *("verify.verify", "view.write_view", "card.refresh_card", "retry.retry", "explain.explain"),
 )
 
 

@@ -214,6 +214,7 @@ PARAMETERS = {
     "train/pretrain_4b": ["4,359,257,219, of which 3,931,031,619"],
     "train/sft_anyres": ["4,359,257,219, of which 3,931,031,619"],
     "train/tiny": ["1,518,116, of which 1,518,116"],
+    "train/tiny/few_shot": ["1,518,116, of which 1,518,116"],
     "train/xmodel_1b": ["1,416,155,136, of which 12,587,008", "1,416,155,136, of which 1,112,647,680"],
 }
 """All, and those that are trained, in each stage."""

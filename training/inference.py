@@ -1,6 +1,7 @@
 """Generates a trained model's answer to a text with images: `shardloom generate`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Literal
@@ -144,7 +145,11 @@ def load_image(path: str, options: ModelOptions, tile: int) -> DecodedImage:
         raise UsageError(f"--image {path}: not a usable image: {error}; pass another") from None
 
 
-def decode_for_model(data: bytes, options: ModelOptions, tile: int) -> DecodedImage:
-    """Decodes an image file no larger than the model can use, whose tiles have `tile` pixels. Raises `Rejected`."""
-    grids = options.any_resolution.grids if options.any_resolution.enabled else ((1, 1),)
-    return decode_image(data, tile * max(max(grid) for grid in grids))
+def decode_for_model(data: bytes, options: ModelOptions, tile: int, as_thumbnail: bool = False) -> DecodedImage:
+    """Decodes an image file no larger than the model can use, whose tiles have `tile` pixels. Raises `Rejected`.
+
+    With `as_thumbnail` a model of any resolution sees the thumbnail alone.
+    """
+    if as_thumbnail or not options.any_resolution.enabled:
+        return replace(decode_image(data, tile), is_thumbnail=as_thumbnail)
+    return decode_image(data, tile * max(max(grid) for grid in options.any_resolution.grids))

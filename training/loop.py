@@ -13,6 +13,8 @@ from typing import Any, Self
 from schemas.activity import report_activity
 from schemas.errors import ShardloomError, to_one_line
 from schemas.log import LOG
+from schemas.output_set.report import write_report
+from schemas.storage.folder import Folder
 from training.checkpoint import CheckpointSaver, load_checkpoint, remove_later_checkpoints
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
@@ -77,7 +79,7 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 remove_later_checkpoints(folder / CHECKPOINTS_FOLDER, step)
         if ranks.is_first:
             announce(recipe, run.length)
-        held_out = HeldOutLog(folder, trainer, run.plan, step)
+        held_out = HeldOutLog(run, step)
         saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks, held_out.best_step)
         ended, outcome = "done", None
         with (
@@ -105,6 +107,8 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
             model = export_model(run) if ended != "stopped" else None
         ranks.raise_if_any_failed(saver.failure, "writing the last checkpoint")
+        if ranks.is_first and step:
+            write_report(Folder(str(folder)))
         losses = outcome.average_by_source(recipe.sources) if outcome else _read_last_losses(folder)
         return TrainResult(folder, step, steps, ended, losses, model, seen)
 

@@ -86,6 +86,18 @@ class Ranks:
         except RuntimeError as error:
             raise ShardloomError(f"rank {self.rank}: {key}: rank 0 does not answer ({to_one_line(error)})") from None
 
+    def gather(self, value: Any, operation: str) -> list[Any]:
+        """Gathers a value of each rank, in their order, on the first; others get none.
+
+        Raises `ShardloomError` that names the ranks that have not got as far.
+        """
+        if self.control_group is None or self.world_size == 1:
+            return [value]
+        self.all_reduce([0.0], operation)  # waits, and says for whom
+        found = [None] * self.world_size if self.is_first else None
+        dist.gather_object(value, found, dst=0, group=self.control_group)
+        return found or []
+
     def _describe_absent_ranks(self, operation: str) -> str:
         """Names the ranks that are doing something else, and what each last reported."""
         assert self.store is not None

@@ -128,11 +128,16 @@ def open_source(name: str, patterns: Sequence[str], places: Places = MappingProx
     return source
 
 
-def open_set(url: str, places: Places) -> tuple[list[SourceShard], dict[str, Manifest]]:
-    """Returns the shards of a finished set and its manifests, by name. Raises `UsageError`."""
+def open_set(
+    url: str, places: Places, known: dict[str, Manifest] | None = None
+) -> tuple[list[SourceShard], dict[str, Manifest]]:
+    """Returns the shards of a finished set and its manifests, by name; `known` are these, if they have been read.
+
+    Raises `UsageError`.
+    """
     folder = Folder(url)
     kind = read_stored_recipe(folder).get("kind")
-    manifests = read_manifests(folder)
+    manifests = read_manifests(folder) if known is None else known
     if folder.list_files(PARTS):
         raise UsageError(f"{url} is not finished: run its command again to resume it")
     if lost := find_lost_outputs(manifests, kind):

@@ -31,6 +31,9 @@ class Estimate:
     high: float | None = None
 
 
+UNKNOWN = Estimate(None)
+
+
 def draw_resamples(images: int) -> Floats:
     """Returns how often each image counts in each draw, (1 + DRAWS, images). The first row, all ones, is the sample."""
     random = np.random.default_rng(SEED)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
+from curation.scores.bootstrap import UNKNOWN, Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box, Detection
 from schemas.records.ground_truth import TrueBox
 
@@ -76,6 +76,7 @@ class ClassScore:
     mean_iou: Estimate  # of the objects found
     asked: int  # objects in images for which the detector was asked for their class
     recall_asked: Estimate  # the recall of these objects
+    coco_ap: Estimate = UNKNOWN  # COCO's AP@[.5:.95], which `coco` adds
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +123,33 @@ def match_detections(
 def _match_class(
     boxes: list[TrueBox], detections: list[Detection], exhaustive: bool, iou: float
 ) -> list[tuple[float, float]]:
-    """Returns score and overlap of each detection that counts. Ties in overlap go to the first box by coordinates."""
+    """Returns score and overlap of each detection that counts."""
     counted = []
-    easy = sorted(box.box for box in boxes if not box.difficult)  # so that the order of the truth changes no figure
-    for detection in detections:
-        best = max(easy, key=lambda box: compute_iou(box, detection.box), default=None)
-        if best is not None and compute_iou(best, detection.box) >= iou:
-            easy.remove(best)
-            counted.append((detection.score, compute_iou(best, detection.box)))
-        elif exhaustive and not any(box.difficult and compute_iou(box.box, detection.box) >= iou for box in boxes):
+    for detection, truth in zip(detections, pair_detections(boxes, detections, iou), strict=True):
+        if truth is not None and not truth.difficult:
+            counted.append((detection.score, compute_iou(truth.box, detection.box)))
+        elif truth is None and exhaustive:
             counted.append((detection.score, 0.0))
     return counted
+
+
+def pair_detections(boxes: Sequence[TrueBox], detections: Sequence[Detection], iou: float) -> list[TrueBox | None]:
+    """Returns the truth of each detection of one class, in their order, by falling scores; None for one without any.
+
+    Each truth is given to one detection, but a `difficult` one to all that no other truth is left for. Ties in overlap
+    go to the first box by coordinates.
+    """
+    easy = sorted((box for box in boxes if not box.difficult), key=lambda box: box.box)  # not by the truth's order
+    difficult = [box for box in boxes if box.difficult]
+    found: list[TrueBox | None] = []
+    for detection in detections:
+        best = max(easy, key=lambda box: compute_iou(box.box, detection.box), default=None)
+        if best is not None and compute_iou(best.box, detection.box) >= iou:
+            easy.remove(best)
+            found.append(best)
+        else:
+            found.append(next((box for box in difficult if compute_iou(box.box, detection.box) >= iou), None))
+    return found
 
 
 def score_boxes(images: Sequence[Mapping[str, ClassMatches]], iou: float) -> BoxScores:

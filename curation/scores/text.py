@@ -28,7 +28,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from curation.scores.bootstrap import Estimate, Floats, divide, draw_resamples, estimate
+from curation.scores.bootstrap import UNKNOWN, Estimate, Floats, divide, draw_resamples, estimate
 from schemas.records.box import Box
 from schemas.records.ground_truth import TextTruth
 from schemas.records.text_line import TextLine
@@ -80,6 +80,8 @@ class TextScore:
     cer: Estimate
     wer: Estimate
     places_found: Estimate  # share
+    ordinary_cer: Estimate = UNKNOWN  # in reading order, which `ordered_text` adds
+    ordinary_wer: Estimate = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def count_picture_errors(truth: TextTruth, lines: Iterable[TextLine]) -> ErrorCo
     """Compares what was read in one picture with its truth, in the way that the truth allows."""
     lines = drop_ignored_lines(lines, truth.illegible_boxes)
     if truth.boxes_only:
-        found = sum(any(_has_centre_inside(line.box, place) for line in lines) for place in truth.legible_boxes)
+        found = sum(any(has_centre_inside(line.box, place) for line in lines) for place in truth.legible_boxes)
         return ErrorCounts(places=len(truth.legible_boxes), places_found=found)
     texts = [line.text for line in lines]
     ignore_case = truth.case_insensitive or truth.collection.ignore_case
@@ -131,8 +133,8 @@ def count_page_errors(
 
     `spaces=False` is for truths that are written without spaces: each line then counts as one word.
     """
-    true_words = Counter(_split_words(truth, ignore_case, spaces))
-    found_words = Counter(_split_words(found, ignore_case, spaces))
+    true_words = Counter(split_words(truth, ignore_case, spaces))
+    found_words = Counter(split_words(found, ignore_case, spaces))
     missed = sorted((true_words - found_words).elements())
     extra = sorted((found_words - true_words).elements())
     return ErrorCounts(
@@ -145,10 +147,10 @@ def count_page_errors(
 
 def count_asserted_errors(truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False) -> ErrorCounts:
     """Searches for each line of the truth in a reading that may contain more; the rest of the reading costs nothing."""
-    reading = " ".join(_split_words(found, ignore_case, spaces=True))
+    reading = " ".join(split_words(found, ignore_case, spaces=True))
     counts = ErrorCounts()
     for line in truth:
-        words = _split_words([line], ignore_case, spaces=True)
+        words = split_words([line], ignore_case, spaces=True)
         missed = Counter(words) - Counter(reading.split())
         wanted, text = "".join(words), reading.replace(" ", "")
         counts += ErrorCounts(len(wanted), _compute_substring_distance(wanted, text), len(words), missed.total())
@@ -159,7 +161,7 @@ def count_ordered_errors(
     truth: Iterable[str], found: Iterable[str], *, ignore_case: bool = False, spaces: bool = True
 ) -> ErrorCounts:
     """Compares a reading with the complete text of a picture, both in reading order. `spaces`: see above."""
-    true_words, found_words = _split_words(truth, ignore_case, spaces), _split_words(found, ignore_case, spaces)
+    true_words, found_words = split_words(truth, ignore_case, spaces), split_words(found, ignore_case, spaces)
     text = "".join(true_words)
     return ErrorCounts(
         characters=len(text),
@@ -172,16 +174,17 @@ def count_ordered_errors(
 def drop_ignored_lines(lines: Iterable[TextLine], ignored: Sequence[Box]) -> list[TextLine]:
     """Returns the lines whose centre lies in no ignored box: text marked illegible may be read or not, at no cost."""
 
-    return [line for line in lines if not any(_has_centre_inside(box, line.box) for box in ignored)]
+    return [line for line in lines if not any(has_centre_inside(box, line.box) for box in ignored)]
 
 
-def _has_centre_inside(outer: Box, inner: Box) -> bool:
+def has_centre_inside(outer: Box, inner: Box) -> bool:
     """Returns whether the inner box's centre lies in the outer one."""
     x, y = (inner[0] + inner[2]) / 2, (inner[1] + inner[3]) / 2
     return outer[0] <= x <= outer[2] and outer[1] <= y <= outer[3]
 
 
-def _split_words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
+def split_words(lines: Iterable[str], ignore_case: bool, spaces: bool) -> list[str]:
+    """Returns the words of all lines as they are compared; without `spaces`, each line as one word."""
     words = []
     for line in lines:
         text = unicodedata.normalize("NFC", line.casefold() if ignore_case else line)

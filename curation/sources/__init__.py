@@ -10,6 +10,7 @@ from curation.sources import (
     blip3,
     cc3m,
     cc12m,
+    coco,
     datacomp,
     kale,
     llava,
@@ -19,6 +20,7 @@ from curation.sources import (
     obelics,
     sbu,
     text,
+    textcaps,
     visual_genome,
 )
 from curation.sources.instructions import (
@@ -35,6 +37,7 @@ from curation.sources.instructions import (
     science_qa,
     sharegpt4v,
     textvqa,
+    vizwiz,
 )
 from curation.sources.options import ReadOptions
 from curation.sources.reader import SourceReader
@@ -51,12 +54,15 @@ _SHIPPED = (
     cc12m.SOURCE,
     sbu.SOURCE,
     visual_genome.SOURCE,
+    coco.SOURCE,
+    textcaps.SOURCE,
     datacomp.SOURCE,
     blip3.OCR_SOURCE,
     blip3.GROUNDING_SOURCE,
     llava.SOURCE,
     sharegpt4v.SOURCE,
     textvqa.SOURCE,
+    vizwiz.SOURCE,
     ocr_vqa.SOURCE,
     a_okvqa.SOURCE,
     gqa.SOURCE,

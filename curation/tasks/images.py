@@ -1,5 +1,7 @@
 """Finds the images that rows of a question set name, in a folder or in a tar."""
 
+from collections.abc import Callable
+
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import QuestionImage
 from schemas.errors import StorageError, UsageError
@@ -8,6 +10,8 @@ from schemas.storage.folder import Folder, split_path
 from schemas.tar.reader import TarReader
 
 _MAX_BYTES = 1 << 28  # of one image file
+_ANY_ENDING = ".*"  # of a name whose row does not say it, as MME's
+_ENDINGS = (".jpg", ".png", ".jpeg")
 
 
 class QuestionImages:
@@ -28,19 +32,30 @@ class QuestionImages:
         """Returns the bytes of an image file. Raises `Rejected` for one that is not there."""
         if isinstance(image, bytes):
             return image
+        name = self._find_ending(image.name) if image.name.endswith(_ANY_ENDING) else image.name
         if self._tar is None:
-            return self._read_file(image.name)
-        if image.name not in self._members:
-            raise Rejected(Reason.LOST_IMAGE, f"{image.name} is not in {self._folder.resolve_path(self._tar)}")
-        return self._folder.read_range(self._tar, *self._members[image.name])
+            return self._read_file(name)
+        if name not in self._members:
+            raise Rejected(Reason.LOST_IMAGE, f"{name} is not in {self._folder.resolve_path(self._tar)}")
+        return self._folder.read_range(self._tar, *self._members[name])
+
+    def _find_ending(self, name: str) -> str:
+        """Returns the name with the first of the usual endings that there is; the name itself if there is none."""
+        names = [name.removesuffix(_ANY_ENDING) + ending for ending in _ENDINGS]
+        is_there: Callable[[str], bool] = self._folder.exists if self._tar is None else self._members.__contains__
+        return next((each for each in names if _is_inside(each) and is_there(each)), name)
 
     def _read_file(self, name: str) -> bytes:
-        if name.startswith("/") or "://" in name or ".." in name.split("/"):
+        if not _is_inside(name):
             raise Rejected(Reason.LOST_IMAGE, f"{name} is no path inside {self._folder.url}")
         try:
             return self._folder.read_inside(name, _MAX_BYTES)
         except StorageError as error:
             raise Rejected(Reason.LOST_IMAGE, str(error)) from None
+
+
+def _is_inside(name: str) -> bool:
+    return not name.startswith("/") and "://" not in name and ".." not in name.split("/")
 
 
 def _list_members(folder: Folder, tar: str) -> dict[str, tuple[int, int]]:

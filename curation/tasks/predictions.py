@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curation.leaks.leak import Leak
 from curation.scores.answers.metric import AnsweredQuestion
 from curation.scores.answers.registry import METRICS
 from schemas.errors import UsageError
@@ -17,6 +18,9 @@ from schemas.storage.parquet import UnreadableParquet, open_parquet, read_table
 
 _KEY = b"shardloom"  # of the file's metadata
 _TEXTS = pa.list_(pa.string())
+_LEAKS = pa.list_(
+    pa.struct([("set", pa.string()), ("key", pa.string()), ("distance", pa.int32()), ("share", pa.float64())])
+)
 
 SCHEMA = pa.schema(
     [
@@ -34,8 +38,15 @@ SCHEMA = pa.schema(
         pa.field("tokens", pa.int32(), nullable=False),
         pa.field("choice_losses", pa.list_(pa.float64()), nullable=False),  # mean loss by token, in nats
         pa.field("error", pa.string(), nullable=False),  # why there is no prediction; empty where there is one
+        pa.field("judge", pa.string(), nullable=False),  # the name of the model that judged it; empty where none did
+        pa.field("verdict", pa.string(), nullable=False),  # as the judge wrote it
+        pa.field("verdict_score", pa.float64()),  # 0 to 1, as it was read; null where the judge gives none
+        pa.field("judge_error", pa.string(), nullable=False),  # why there is no verdict; empty where there is one
+        pa.field("leaks", _LEAKS, nullable=False),  # samples of training sets that show the question, some of many
     ]
 )
+
+_FIRST_COLUMNS = SCHEMA.names[: SCHEMA.names.index("judge")]  # which files of all versions have
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +67,17 @@ class Prediction:
     tokens: int = 0
     choice_losses: tuple[float, ...] = ()
     error: str = ""
+    judge: str = ""
+    verdict: str = ""
+    verdict_score: float | None = None
+    judge_error: str = ""
+    leaks: tuple[Leak, ...] = ()
 
     def to_answered(self) -> AnsweredQuestion:
         """Returns what a metric looks at."""
-        return AnsweredQuestion(self.id, self.answers, self.prediction, self.choices, self.group, self.category)
+        return AnsweredQuestion(
+            self.id, self.answers, self.prediction, self.choices, self.group, self.category, self.verdict_score
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +111,11 @@ def read_predictions(folder: Folder, name: str) -> Predictions:
     path = folder.resolve_path(name)
     data = io.BytesIO(folder.read(name))
     try:
-        metadata = open_parquet(data, path).schema.metadata or {}
-        about = json.loads(metadata[_KEY])
-        rows = read_table(data, SCHEMA.names, path).cast(SCHEMA).to_pylist()
-        found = Predictions(**about | {"rows": [Prediction(**_to_tuples(row)) for row in rows]})
+        schema = open_parquet(data, path).schema
+        about = json.loads((schema.metadata or {})[_KEY])
+        held = [one for one in SCHEMA if one.name in _FIRST_COLUMNS or one.name in schema.names]
+        rows = read_table(data, [one.name for one in held], path).cast(pa.schema(held)).to_pylist()
+        found = Predictions(**about | {"rows": [_read_row(row) for row in rows]})
     except (KeyError, ValueError, TypeError, pa.ArrowException, UnreadableParquet):
         raise UsageError(f"{path} holds no predictions of `evaluate model`") from None
     if found.metric not in METRICS:
@@ -104,5 +123,7 @@ def read_predictions(folder: Folder, name: str) -> Predictions:
     return found
 
 
-def _to_tuples(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+def _read_row(row: Mapping[str, Any]) -> Prediction:
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    values["leaks"] = tuple(Leak(**leak) for leak in values.get("leaks", ()))
+    return Prediction(**values)

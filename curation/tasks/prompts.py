@@ -32,6 +32,8 @@ class QuestionPrompter:
         self.options = options
         self._shows_choice_text = shows_choice_text
         self._question = parse_format(options.question, PROMPT_FIELDS)
+        open_question = options.question if options.without_choices is None else options.without_choices
+        self._open_question = parse_format(open_question, PROMPT_FIELDS)
         self._answer = parse_format(options.answer, ANSWER_FIELDS)
         self._choice = parse_format(options.choice, CHOICE_FIELDS)
 
@@ -63,7 +65,8 @@ class QuestionPrompter:
             _fill(self._choice, {"letter": letter, "choice": choice})
             for letter, choice in zip(LETTERS, question.choices, strict=False)
         )
-        return _fill(self._question, {"question": question.text, "choices": choices})
+        form = self._question if question.choices else self._open_question
+        return _fill(form, {"question": question.text, "choices": choices})
 
     def _place_images(self, question: Question) -> tuple[Part, ...]:
         images = question.images

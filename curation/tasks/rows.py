@@ -7,43 +7,57 @@ from typing import Any
 from curation.scores.answers.choice import LETTERS
 from curation.scores.answers.metric import Metric
 from curation.sources.formats.fields import malformed_row_error, read_optional_text
-from curation.sources.formats.row_images import find_image_fields, read_row_image, read_row_images
+from curation.sources.formats.row_images import (
+    find_image_fields,
+    is_present,
+    read_row_image,
+    read_row_images,
+)
+from curation.tasks.layouts.layout import Fields
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import IMAGE_MARKER, ImageFile, Question, QuestionImage
 from schemas.json_text import parse_json
 from schemas.records.document import ParsedImage
+from schemas.records.quarantine import Reason, Rejected
 
-IDS = ("question_id", "questionId", "id", "index", "key")
-QUESTIONS = ("question", "prompt", "text")
-ANSWERS = ("answers", "answer", "captions", "caption", "references", "label")
-CHOICES = ("choices", "options")
-CATEGORIES = ("category",)
 _IN_ANSWER = ("answer", "caption", "raw", "text")  # of an answer that is an object, as in VQAv2 and COCO
 _MAX_LIST = 1 << 16  # characters of a list that is written as text, as MMMU's options are
 
 
 def read_question(row: Mapping[str, Any], number: int, options: QuestionSetOptions, metric: Metric) -> Question:
-    """Returns the question of a row. Raises `Rejected` for a row without what the metric needs."""
-    columns = options.columns
-    choices = _read_choices(row, columns.choices)
-    answers = _read_answers(_find(row, columns.answers, ANSWERS))
-    if metric.has_choices:
-        answers = tuple(_find_letter(answer, choices, options.right_choice) for answer in answers)
+    """Returns the question of a row. Raises `Rejected` for a row without what the metric or its benchmark needs."""
+    columns, layout = options.columns, options.get_layout()
+    fields = layout.fields
+    choices = _read_choices(row, columns.choices, fields)
+    answers = _read_answers(_find(row, columns.answers, fields.answers))
+    if metric.has_choices or (choices and metric.may_have_choices):
+        ways = fields.right_choice if options.right_choice is None else (options.right_choice,)
+        answers = tuple(_find_letter(answer, choices, ways) for answer in answers)
     if len(answers) < metric.min_answers:
         raise malformed_row_error(f"it has {len(answers)} answers; {metric.name} needs {metric.min_answers}")
-    images = _read_images(row, columns.images)
-    text = _read_text(_find(row, columns.question, QUESTIONS), "the question")
-    if (places := text.count(IMAGE_MARKER)) not in (0, len(images)):
+    images = _read_images(row, columns.images, fields)
+    if layout.needs_image and not images:
+        raise Rejected(Reason.MISSING_IMAGE, "it has no image")
+    text = _read_text(_find(row, columns.question, fields.question), "the question")
+    if layout.needs_question and not text.strip():
+        raise malformed_row_error("the question is empty")
+    if (places := sum(part.count(IMAGE_MARKER) for part in (text, *choices))) not in (0, len(images)):
         raise malformed_row_error(f"the question has {places} times {IMAGE_MARKER}, but {len(images)} images")
     return Question(
-        id=_read_text(_find(row, columns.id, IDS), "the id") or str(number),
+        id=_read_text(_find(row, columns.id, fields.id), "the id") or str(number),
         text=text,
         images=images,
         answers=answers,
         choices=choices,
-        group=_read_text(_find(row, columns.group, ()), "the group"),
-        category=_read_text(_find(row, columns.category, CATEGORIES), "the category"),
+        group=_read_text(_find(row, columns.group, fields.group), "the group"),
+        category=_read_text(_find(row, columns.category, fields.category), "the category"),
     )
+
+
+def is_of_split(row: Mapping[str, Any], options: QuestionSetOptions) -> bool:
+    """Returns whether a row belongs to the splits that a set asks for. A row that names none is of its file's split."""
+    split = _find(row, None, options.get_layout().fields.split)
+    return not options.split or split is None or split in options.split
 
 
 def _find(row: Mapping[str, Any], named: str | None, usual: Sequence[str]) -> Any:
@@ -74,14 +88,16 @@ def _read_answers(value: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _read_choices(row: Mapping[str, Any], named: str | list[str] | None) -> tuple[str, ...]:
+def _read_choices(row: Mapping[str, Any], named: str | list[str] | None, fields: Fields) -> tuple[str, ...]:
     """Returns the choices: of a list, of a list that is written as text, or of a column each."""
     if isinstance(named, list):
         values = [row.get(name) for name in named]
-    elif (found := _find(row, named, CHOICES)) is not None:
+    elif (found := _find(row, named, fields.choices)) not in (None, ""):
         values = _parse_list(found) if isinstance(found, str) else found
     else:
-        values = [row.get(letter) for letter in LETTERS]
+        values = [row.get(name) for name in fields.choice_columns]
+        if all(value in (None, "") for value in values):  # a table has them under other names
+            values = [row.get(letter) for letter in LETTERS]
     if not isinstance(values, list) or len(values) > len(LETTERS):
         raise malformed_row_error(f"its choices are no list of at most {len(LETTERS)} texts")
     while values and values[-1] in (None, ""):
@@ -101,26 +117,46 @@ def _parse_list(text: str) -> Any:
         raise malformed_row_error(f"its choices are a text that is no list: {text[:60]!r}") from None
 
 
-def _find_letter(answer: str, choices: tuple[str, ...], given: str) -> str:
+def _find_letter(answer: str, choices: tuple[str, ...], ways: Sequence[str]) -> str:
     """Returns the letter of the right choice, which a row gives as a letter, an index or a text. Raises `Rejected`."""
     letters = LETTERS[: len(choices)]
-    if given == "index" and answer.isdecimal() and int(answer) < len(letters):
-        return letters[int(answer)]
-    if given == "text" and choices.count(answer) == 1:
-        return letters[choices.index(answer)]
-    if given == "letter" and answer.upper() in set(letters):
-        return answer.upper()
-    raise malformed_row_error(f"the answer {answer[:60]!r} is the {given} of none of its {len(choices)} choices")
+    for given in ways:
+        if given == "index" and answer.isdecimal() and int(answer) < len(letters):
+            return letters[int(answer)]
+        if given == "text" and choices.count(answer) == 1:
+            return letters[choices.index(answer)]
+        if given == "letter" and (letter := answer.strip(" ().").upper()) in set(letters):
+            return letter
+    raise malformed_row_error(
+        f"the answer {answer[:60]!r} is the {' or '.join(ways)} of none of its {len(choices)} choices"
+    )
 
 
-def _read_images(row: Mapping[str, Any], named: str | None) -> tuple[QuestionImage, ...]:
-    if named is None:
+def _read_images(row: Mapping[str, Any], named: str | None, fields: Fields) -> tuple[QuestionImage, ...]:
+    if named is None and fields.images is None:
         found = read_row_images(row) if find_image_fields(row) else []
-    else:
+        return tuple(map(_locate_image, found))
+    if named is not None:
         value = _find(row, named, ())
         values = value if isinstance(value, list) else [] if value is None else [value]
-        found = [read_row_image(one, f"image {place}") for place, one in enumerate(values)]
-    return tuple(map(_locate_image, found))
+    else:
+        values = _find_images(row, fields)
+    return tuple(
+        _locate_image(read_row_image(_name_image(one, fields), f"image {place}")) for place, one in enumerate(values)
+    )
+
+
+def _find_images(row: Mapping[str, Any], fields: Fields) -> list[Any]:
+    """Returns the values of the columns with an image each, or of the first one with all images."""
+    if several := [row[name] for name in fields.image_columns if is_present(row.get(name))]:
+        return several
+    value = next((row[name] for name in fields.images or () if is_present(row.get(name))), None)
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _name_image(value: Any, fields: Fields) -> Any:
+    is_name = isinstance(value, str | int) and not isinstance(value, bool)
+    return fields.image_name.format(value) if is_name else value
 
 
 def _locate_image(image: ParsedImage) -> QuestionImage:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from schemas.layouts.datacomp import read_sample, read_uid
 from schemas.records.failure import FAILURES_COLUMN
 from schemas.records.quarantine import Reason, Rejected
 from schemas.tar.header import BLOCK
-from schemas.tar.reader import TarReader, TarSample
+from schemas.tar.reader import TarSample
 
 READ_STAGE = "read"
 """The stage of a verdict that the reader of shards gives."""
@@ -72,14 +72,14 @@ def read_chunk_sample(sample: TarSample) -> ChunkSample:
     return ChunkSample(sample, _EMPTY | named | {"image": data}, count_pixels(data), found.has_unreadable_metadata)
 
 
-def cut_chunks(reader: TarReader, options: ChunkOptions) -> Iterator[list[ChunkSample]]:
+def cut_chunks(samples: Iterable[TarSample], options: ChunkOptions) -> Iterator[list[ChunkSample]]:
     """Yields the chunks of a shard. A chunk ends before the sample that would exceed a limit.
 
     `options` limits samples, bytes of the members and decoded pixels. A sample over a limit alone is a chunk by itself.
     """
     chunk: list[ChunkSample] = []
     size = pixels = 0
-    for sample in map(read_chunk_sample, reader):
+    for sample in map(read_chunk_sample, samples):
         own = count_bytes(sample.tar)
         size, pixels = size + own, pixels + sample.pixels
         if chunk and (len(chunk) >= options.samples or size > options.bytes or pixels > options.pixels):

@@ -1,5 +1,6 @@
 """Joins the parts of each shard once all its chunks are done, and commits the shard."""
 
+import functools
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -31,9 +32,16 @@ class ShardCommitter:
     """Takes a graph's results in any order and commits each shard once all its chunks are written."""
 
     def __init__(
-        self, recipe: AnnotateRecipe, output: Folder, commit: Callable[[Manifest], None], times: RunTimes
+        self,
+        recipe: AnnotateRecipe,
+        output: Folder,
+        commit: Callable[[Manifest], None],
+        times: RunTimes,
+        join: Callable[[Folder, ShardEnd], Manifest] | None = None,
     ) -> None:
-        self.recipe_sha256, self.output, self.commit, self.times = recipe.compute_sha256(), output, commit, times
+        """`join` makes the outputs of a shard of its parts; by default as a run does that makes the set."""
+        self.output, self.commit, self.times = output, commit, times
+        self._join = join or functools.partial(join_parts, recipe_sha256=recipe.compute_sha256())
         self.chunks: dict[str, set[int]] = {}
         self.ends: dict[str, ShardEnd] = {}
         self.committed: set[str] = set()
@@ -67,7 +75,7 @@ class ShardCommitter:
     def _commit_shard(self, end: ShardEnd) -> None:
         started = time.monotonic()
         with report_activity(f"annotate: committing {end.shard}"):
-            self.commit(join_parts(self.output, end, self.recipe_sha256))
+            self.commit(self._join(self.output, end))
             remove_parts(self.output, end)
         self.times.commit_seconds += time.monotonic() - started
         self.times.shards += 1

@@ -65,12 +65,14 @@ class ShardEnd:
     path: str
     size: int
     sha256: str
-    digests: list[str]  # of its chunks, in their order
+    digests: list[str]  # of its chunks, in their order; of a retry, of those with rows to retry
     samples: int
     damage: list[str] = field(default_factory=list)
     retries: int = 0  # as in `WrittenPart`
     hidden: int = 0  # hidden files in the tar, which the reader skipped
     unreadable: int = 0  # samples kept without ids, whose .json is not an object
+    left_out: dict[str, int] = field(default_factory=dict)  # samples not chosen, by the option that chooses
+    chunk_keys: list[list[str]] = field(default_factory=list)  # of a retry: the keys of each chunk of the shard
 
 
 Message = Chunk | WrittenPart | ShardEnd | Failure

@@ -127,6 +127,7 @@ def join_parts(output: Folder, end: ShardEnd, recipe_sha256: str) -> Manifest:
         counts=count_annotations(good) | {name: count for name, count in found.items() if count},
         fingerprints=_parse_fingerprints(schema) if schema is not None else {},
         damage=end.damage,
+        left_out=end.left_out,
     )
 
 

@@ -11,10 +11,11 @@ from pipelines.annotate.claims.claim import Claim
 from pipelines.annotate.claims.source import ShardSource
 from pipelines.annotate.messages import Chunk, ShardEnd, WrittenPart, encode_message
 from pipelines.annotate.parts import get_part_name, is_valid_part
+from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse, ReusedShard
 from pipelines.annotate.slices import TailPlan
 from pipelines.cluster.failure import Failure
-from pipelines.inputs.shards import find_missing_downloads
+from pipelines.inputs.shards import ChosenSamples, find_missing_downloads
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError
 from schemas.output_set.layout import PARTS
@@ -39,9 +40,10 @@ class ShardReader:
         source: ShardSource,
         reuse: Reuse | None = None,
         tail: TailPlan = _NO_TAIL,
+        retried: RetriedRows | None = None,
     ) -> None:
         self.recipe, self.output, self.parts, self.source = recipe, output, frozenset(parts), source
-        self.reuse, self.tail = reuse, tail
+        self.reuse, self.tail, self.retried = reuse, tail, retried
         self.recipe_sha256 = recipe.compute_sha256()
 
     def __call__(self, row: pa.Table) -> Iterator[pa.Table]:
@@ -60,18 +62,26 @@ class ShardReader:
         if claim.had_owner:
             parts = frozenset(self.output.list_files(PARTS))
         folder, file_name = shard.split_path()
-        to_read = shard.get_size() + self.tail.last[shard.name] if claim.is_last else 0
+        to_read = shard.estimate_chosen_size() + self.tail.last[shard.name] if claim.is_last else 0
         reused = ReusedShard(self.reuse, shard.name) if self.reuse else None
+        again = self.retried.open(self.output, shard.name) if self.retried else None
+        chunk_keys: list[list[str]] = []
         digests: list[str] = []
-        keys: list[str] = []
         unreadable = seen = 0  # samples, and bytes of the tar
         with folder.open(file_name) as file:
             reader = TarReader(file)
-            for index, samples in enumerate(cut_chunks(reader, self.recipe.chunk)):
-                # A part depends on the reused annotations: without them it must not count as valid.
-                digests.append(compute_digest(samples) + (f" {reused.input_sha256}" if reused else ""))
-                keys += [sample.key for sample in samples]
+            chosen = ChosenSamples(shard, reader)
+            for samples in cut_chunks(chosen, self.recipe.chunk):
+                index = len(digests)
                 unreadable += sum(sample.has_unreadable_metadata for sample in samples)
+                if again is not None:
+                    chunk_keys.append([sample.key for sample in samples])
+                    samples = again.select(samples)
+                    if not samples:
+                        continue
+                # A part depends on the reused annotations: without them it must not count as valid.
+                mark = reused.input_sha256 if reused else again.mark if again else None
+                digests.append(compute_digest(samples) + (f" {mark}" if mark else ""))
                 size = sum(count_tar_bytes(sample.tar) for sample in samples)
                 seen += size
                 if self._is_done(parts, get_part_name(shard.name, index), digests[-1]):
@@ -84,10 +94,13 @@ class ShardReader:
                     yield from map(encode_message, self._cut(chunk) if is_at_end else [chunk])
         if reused:
             reused.check_sha256(reader.sha256)
+        if again:
+            again.check_sha256(shard.path, reader.sha256)
         damage = [f"byte {damage.offset}: {damage.description}" for damage in reader.damage]
-        damage += find_missing_downloads(folder, shard.name, keys)
-        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(keys), damage)
-        yield encode_message(ShardEnd(*read, take_retry_count(), reader.hidden_files, unreadable))
+        damage += find_missing_downloads(folder, shard.name, chosen.keys)
+        read = (shard.name, shard.path, reader.size, reader.sha256, digests, len(chosen.keys), damage)
+        counts = (take_retry_count(), reader.hidden_files, unreadable, chosen.left_out)
+        yield encode_message(ShardEnd(*read, *counts, chunk_keys))
 
     def _cut(self, chunk: Chunk) -> Iterator[Chunk]:
         """Yields the slices of a chunk. Each has its share of the chunk's bytes."""

@@ -9,7 +9,7 @@ import hashlib
 import polars as pl
 
 from pipelines.cluster.runner import Runner
-from pipelines.inputs.shards import InputShard
+from pipelines.inputs.shards import ChosenSamples, InputShard
 from schemas.layouts.datacomp import read_sample
 from schemas.records.quarantine import Rejected
 from schemas.tar.reader import TarReader
@@ -30,11 +30,11 @@ def find_repeated_keys(shards: list[InputShard], runner: Runner) -> dict[str, li
 
 
 def hash_shard_images(shard: InputShard) -> pl.DataFrame:
-    """Returns a frame with shard, row, key and sha256 (32 bytes) of each readable image in a shard."""
+    """Returns a frame with shard, row, key and sha256 (32 bytes) of each readable image that is chosen in a shard."""
     folder, file_name = shard.split_path()
     rows: list[tuple[int, str, bytes]] = []
     with folder.open(file_name) as file:
-        for position, sample in enumerate(TarReader(file, hashing=False)):
+        for position, sample in enumerate(ChosenSamples(shard, TarReader(file, hashing=False))):
             try:
                 rows.append((position, sample.key, hashlib.sha256(read_sample(sample).image.data).digest()))
             except Rejected:

@@ -19,6 +19,7 @@ from pipelines.engines.loader import add_implied_settings
 from pipelines.inputs.shards import InputShard
 from pipelines.recipes.annotate import AnnotateRecipe, EngineOptions, Engines
 from pipelines.recipes.base import load_recipe
+from pipelines.recipes.rows import ChosenRows
 from schemas.errors import UsageError, to_one_line
 from schemas.output_set.layout import DATA, QUARANTINE, read_manifest, read_manifests, read_output
 from schemas.output_set.manifest import OutputFile
@@ -84,7 +85,13 @@ def find_reuse(recipe: AnnotateRecipe, shards: list[InputShard]) -> Reuse | None
         return None
     folder = Folder(recipe.run.reuse)
     stored = load_recipe(AnnotateRecipe, None, read_set_recipe(folder))
-    for name in ("decode", "filters", "chunk", *(["input"] if recipe.filters.repeated_images else [])):
+    for name in (
+        "decode",
+        "filters",
+        "chunk",
+        *ChosenRows.model_fields,
+        *(["input"] if recipe.filters.repeated_images else []),
+    ):
         was, now = getattr(stored, name), getattr(recipe, name)
         if was != now:
             raise UsageError(f"{folder.url}: {name} is {was!r} there and {now!r} here")

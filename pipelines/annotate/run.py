@@ -10,10 +10,11 @@ from typing import Any
 from pipelines.annotate.claims.claim_folder import has_unfinished_claims
 from pipelines.annotate.devices import check_devices
 from pipelines.annotate.environments import check_environments
+from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
 from pipelines.engines.loader import ask_servers, check_engines, check_settings, fetch_weights
-from pipelines.inputs.shards import InputShard, list_input_shards
+from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.annotate import AnnotateRecipe
@@ -33,6 +34,7 @@ class AnnotateJob(Job[InputShard]):
         self.recipe: AnnotateRecipe = recipe
         self._reuse: Reuse | None = None
         self._shards: list[InputShard] = []  # all of the input
+        self.retried: RetriedRows | None = None  # of a committed set, to work on alone; None: all rows
 
     @property
     def is_shared(self) -> bool:
@@ -49,7 +51,7 @@ class AnnotateJob(Job[InputShard]):
 
     def plan(self, context: Context) -> list[InputShard]:
         """See `Job`."""
-        shards = self._shards = list_input_shards(self.recipe.input, ".tar")
+        shards = self._shards = choose_samples(list_input_shards(self.recipe.input, ".tar"), self.recipe)
         check_settings(self.recipe)
         self._reuse = find_reuse(self.recipe, shards)
         reused = self._reuse.stages if self._reuse else ()
@@ -63,14 +65,20 @@ class AnnotateJob(Job[InputShard]):
         return shards
 
     def describe_change(self, unit: InputShard | None, manifest: Manifest) -> str:
-        """See `Job`. A shard that has left the input is not a change: the set keeps its annotations."""
+        """See `Job`. A shard that has left the input is not a change: the set keeps its annotations.
+
+        Where rows are chosen it is one, as is another number of them: the choice would be another one now.
+        """
+        chosen = 0 if unit is None or unit.choice is None else unit.choice.chosen
+        if (option := self.recipe.row_option) and chosen != manifest.rows_in - sum(manifest.left_out.values()):
+            return f"the input, of which {option} chooses rows, has"
         if unit is None or unit.get_size() == (size := manifest.inputs[0].size):
             return ""
         return f"{unit.path} ({size:,} bytes then, {unit.get_size():,} now) has"
 
     def get_progress_size(self, unit: InputShard) -> int:
-        """Returns the size of the shard in bytes."""
-        return unit.get_size()
+        """Returns the size of the shard's chosen samples in bytes."""
+        return unit.estimate_chosen_size()
 
     def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
         """See `Job`. Says what the run is about, and fetches weights, before Ray is started."""
@@ -90,7 +98,7 @@ class AnnotateJob(Job[InputShard]):
         context.runner.check_address()
         from pipelines.annotate.drivers.run import Work, drive  # imports Ray Data, a second that no wrong recipe takes
 
-        drive(Work(self.recipe, context, self._shards, todo, self._reuse), committer)
+        drive(Work(self.recipe, context, self._shards, todo, self._reuse, self.retried), committer)
 
 
 def annotate(recipe: AnnotateRecipe, output: str) -> Totals:

@@ -48,7 +48,8 @@ def plan_tail(
     for place, shard in enumerate(reversed(shards)):
         if len(last) >= readers and found >= chunks * readers:
             break
+        size = shard.estimate_chosen_size()
         last[shard.name] = later[place % readers]
-        later[place % readers] += shard.get_size()
-        found += min(chunks, math.ceil(shard.get_size() / chunk_bytes) or 1)
+        later[place % readers] += size
+        found += min(chunks, math.ceil(size / chunk_bytes) or 1)
     return TailPlan(last, chunks, math.lcm(*units))

@@ -10,8 +10,11 @@ from pipelines.cli.flags import (
     Address,
     AllowDamaged,
     Json,
+    Limit,
     Output,
     RecipeFile,
+    Sample,
+    Seed,
     TrustCode,
     Workers,
     build_run_options,
@@ -21,8 +24,9 @@ from pipelines.cli.flags import (
 from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.base import load_recipe
 from schemas.errors import UsageError
-from schemas.output_set.recipe_file import RECIPE_FILE
+from schemas.output_set.recipe_file import RECIPE_FILE, validate_options
 from schemas.storage.folder import Folder
+from schemas.terminal import print_json, print_result
 
 
 def annotate(
@@ -52,11 +56,24 @@ def annotate(
     ] = None,
     chunk: Annotated[int | None, typer.Option(help="samples per unit of work")] = None,
     trust_code: TrustCode = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = None,
     claim: Annotated[
         bool | None,
         typer.Option(
             "--claim", help="share the set with other runs of this command, on any machines: each claims shards"
         ),
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="annotate a sample for a minute, and say what the whole run takes"),
+    ] = False,
+    images: Annotated[
+        int | None, typer.Option(help="for --plan: the images of the run; default: by the bytes of the input")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(help="for --plan: the price of an hour of the machines")
     ] = None,
     workers: Workers = None,
     address: Address = None,
@@ -70,6 +87,7 @@ def annotate(
     ends when all shards are committed.
     """
     from curation.engines.registry import ENGINES
+    from pipelines.annotate.forecast.plan_file import reconcile
     from pipelines.annotate.reuse import find_reused_stages, read_set_recipe
     from pipelines.annotate.run import annotate as run
     from pipelines.engines.flags import list_stored_stages, parse_engines, select_stored_engines
@@ -99,6 +117,9 @@ def annotate(
         input=input or None,
         engines=given,
         chunk={"samples": chunk},
+        limit=limit,
+        sample=sample,
+        seed=seed,
         run=build_run_options(output, workers, address, allow_damaged) | {"reuse": reuse, "claim": claim},
     )
     if reuse is not None:
@@ -108,6 +129,31 @@ def annotate(
         refuse_untrusted_settings(
             Folder(reuse).resolve_path(RECIPE_FILE), loaded.engines.list_stages(), reused, list_stored_stages(given)
         )
+    if plan:
+        _plan(loaded, images, price_per_hour, json_)
+        return
+    if images is not None or price_per_hour is not None:
+        raise UsageError("--images and --price-per-hour are for --plan")
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
         totals = run(loaded, resolve_output(loaded))
+    if not (json_ or loaded.run.claim or totals.is_unchanged):  # runs that claim shards work at the same time
+        for line in reconcile(resolve_output(loaded)):
+            print_result(line)
     report(totals, resolve_output(loaded), json_)
+
+
+def _plan(recipe: AnnotateRecipe, images: int | None, price_per_hour: float | None, as_json: bool) -> None:
+    """Prints what the run of a recipe takes."""
+    from pipelines.annotate.forecast.options import ForecastOptions
+    from pipelines.annotate.forecast.run import forecast
+    from pipelines.terminal.forecast import print_forecast
+
+    given = {"images": images, "price_per_hour": price_per_hour}
+    options = validate_options(ForecastOptions, {k: v for k, v in given.items() if v is not None}, None, "--plan")
+    output = resolve_output(recipe)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = forecast(recipe, output, options)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    print_forecast(found.to_dict())

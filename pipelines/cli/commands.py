@@ -20,6 +20,7 @@ class Entry:
 
     summary: str  # the first sentence of its function's docstring
     example: str = ""
+    module: str = ""  # of the command in `pipelines.cli`; by default that of its name
 
 
 COMMANDS = {
@@ -55,19 +56,40 @@ COMMANDS = {
     "generate": Entry(
         "Let a trained model continue a text with images, or answer it.",
         "generate run/model 'What does <image> say?' --image sign.jpg --chat",
+        "models.generate",
     ),
     "verify": Entry("Check every byte, count and offset of an output set.", "verify annotations"),
+    "retry": Entry(
+        "Work again on the quarantined rows of a set alone, and merge what comes out.",
+        "retry annotations --reason engine_error",
+        "sets.retry",
+    ),
     "stats": Entry(
         "Print what an output set holds, what was quarantined and why, and how long the runs took.",
         "stats annotations --json",
+    ),
+    "card": Entry(
+        "Write the card of a set again, with what was measured of it, and Croissant metadata beside it.",
+        "card annotations --license cc-by-4.0",
+        "sets.card",
     ),
     "view": Entry(
         "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
         "view annotations --output annotations.html",
     ),
+    "explain": Entry(
+        "Trace a caption back to what engines found, to the bytes of the image, and to the row of the source.",
+        "explain training 000000000000 --span 0 --crop word.png",
+        "sets.explain",
+    ),
     "evaluate": Entry(
         "Score annotations against a truth, captions against annotations, or a model on tasks, with 95% intervals.",
         "evaluate boxes annotations --truth truth.jsonl",
+    ),
+    "compare": Entry(
+        "Train two recipes at equal token budgets and seeds, and compare their models on tasks, with 95% intervals.",
+        "compare short.yaml long.yaml --seeds 3 --task vqa.yaml --output comparison",
+        "models.compare",
     ),
     "engines": Entry(
         "List the engines by kind: which are ready on this machine, what the others miss, and how to get it.",
@@ -110,7 +132,7 @@ class LazyCommand(TyperCommand):
 
     def load(self) -> Any:
         """Imports the command and returns it."""
-        function = getattr(importlib.import_module(f"pipelines.cli.{self._name}"), self._name)
+        function = getattr(importlib.import_module(f"pipelines.cli.{self._entry.module or self._name}"), self._name)
         if isinstance(function, typer.Typer):  # it has commands of its own
             return typer.main.get_command(function)
         app = typer.Typer(add_completion=False, context_settings=HELP, rich_markup_mode="rich")

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.flags import Address, Json, Output, RecipeFile, Workers, build_run_options, report, resolve_output
+from pipelines.cli.flags import (
+    Address,
+    Json,
+    Limit,
+    Output,
+    RecipeFile,
+    Sample,
+    Seed,
+    Workers,
+    build_run_options,
+    report,
+    resolve_output,
+)
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.download import DownloadRecipe
 from schemas.errors import UsageError
@@ -46,6 +58,9 @@ def download(
         float | None, typer.Option(help="share of all images, 0 to 1; with fewer the run fails; default: 0")
     ] = None,
     urls_per_shard: Annotated[int | None, typer.Option(help="most URLs in a shard; default: 10000")] = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = None,
     workers: Workers = None,
     address: Address = None,
     json_: Json = False,
@@ -70,6 +85,9 @@ def download(
         urls_per_shard=urls_per_shard,
         blur_faces=blur_faces,
         verify_hash=verify_hash,
+        limit=limit,
+        sample=sample,
+        seed=seed,
         run=build_run_options(output, workers, address, None)
         | patience
         | {"threads": threads, "min_success": min_success},

@@ -1,5 +1,7 @@
 """Implements `shardloom evaluate`."""
 
+import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +12,7 @@ from pipelines.cli.flags import Json
 from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.extras import require_extra
+from schemas.storage.folder import Folder
 from schemas.terminal import print_json
 
 KINDS = ("boxes", "ocr", "captions", "model")
@@ -18,7 +21,7 @@ FLAGS = {  # those that are not for all kinds, with the kinds that they are for
     ("truth", "index"): ("boxes", "ocr"),
     ("iou", "aliases"): ("boxes",),
     ("caption_from", "caption_column", "caption_name"): ("captions",),
-    ("task", "output", "from_rows", "against", "batch_size", "device"): ("model",),
+    ("task", "output", "from_rows", "against", "batch_size", "device", "leaks"): ("model",),
 }
 
 
@@ -64,6 +67,12 @@ def evaluate(
     device: Annotated[
         Literal["auto", "cpu", "cuda"] | None, typer.Option(help="model: auto: cuda if available, with bf16 weights")
     ] = None,
+    leaks: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SET", help="model: look for the questions in this set of training shards; may be repeated"
+        ),
+    ] = None,
     fail_under: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="exit 1 if this score, named as in --json, is worse; may be repeated"),
@@ -78,9 +87,13 @@ def evaluate(
     if what not in KINDS:
         raise UsageError(f"{what!r} can't be evaluated: use boxes, ocr, captions or model")
     _refuse_other_flags(what, context.params)
+    is_first = os.environ.get("RANK", "0") == "0"  # of the ranks of torchrun, the one that prints
     if what == "model":
-        with report_activity("evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"):
-            found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device)
+        words = "evaluate: loading PyTorch" if from_rows is None else f"evaluate: reading {from_rows}"
+        with report_activity(words) if is_first else contextlib.nullcontext():
+            found = _evaluate_model(folder, task or [], output, from_rows, against, batch_size, device, leaks or [])
+        if not is_first:
+            return
     elif folder is None:
         raise UsageError(f"evaluate {what}: pass the folder of an annotation set")
     elif what == "captions":
@@ -125,20 +138,28 @@ def _evaluate_annotations(
     what: str, folder: str, truth: str, index: str | None, iou: float | None, aliases: str | None
 ) -> dict[str, Any]:
     from pipelines.evaluate.run import IOU, evaluate_boxes, evaluate_ocr
+    from pipelines.output.scores import record_scores
 
     with report_activity(f"evaluate: comparing {folder} with {truth}"):
         if what == "boxes":
-            return evaluate_boxes(folder, truth, index, IOU if iou is None else iou, aliases).to_dict()
-        return evaluate_ocr(folder, truth, index).to_dict()
+            found = evaluate_boxes(folder, truth, index, IOU if iou is None else iou, aliases).to_dict()
+        else:
+            found = evaluate_ocr(folder, truth, index).to_dict()
+    record_scores(Folder(folder), found)
+    return found
 
 
 def _evaluate_captions(
     folder: str, caption_from: str | None, caption_column: str | None, caption_name: str | None
 ) -> dict[str, Any]:
     from pipelines.evaluate.captions import evaluate_captions
+    from pipelines.output.scores import record_scores
 
     with report_activity(f"evaluate: checking captions against {folder}"):
-        return evaluate_captions(folder, caption_from, caption_column, caption_name).to_dict()
+        found = evaluate_captions(folder, caption_from, caption_column, caption_name).to_dict()
+    if caption_from is None:  # else they are of captions that the set does not hold
+        record_scores(Folder(folder), found)
+    return found
 
 
 def _evaluate_model(
@@ -149,11 +170,12 @@ def _evaluate_model(
     against: str | None,
     batch_size: int | None,
     device: Literal["auto", "cpu", "cuda"] | None,
+    leaks: list[str],
 ) -> dict[str, Any]:
     from pipelines.evaluate.model_scores import read_all_predictions, score_predictions, write_scores
 
     if from_rows is not None:
-        if folder is not None or tasks or output is not None or (batch_size, device) != (None, None):
+        if folder is not None or tasks or leaks or output is not None or (batch_size, device) != (None, None):
             raise UsageError("--from-rows scores predictions that are there: pass no model, task or output with it")
         predictions = read_all_predictions(from_rows)
         others = None if against is None else read_all_predictions(against)
@@ -165,7 +187,12 @@ def _evaluate_model(
         raise UsageError("evaluate model: pass --task, a task file, and --output, a new folder for the predictions")
     others = None if against is None else read_all_predictions(against)
     from pipelines.evaluate.model import BATCH_SIZE, evaluate_model
+    from schemas.output_set.report import write_report
+    from schemas.storage.folder import Folder
 
-    found = score_predictions(evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto"), others)
-    write_scores(output, found)
+    predictions = evaluate_model(folder, tasks, output, batch_size or BATCH_SIZE, device or "auto", leaks)
+    found = score_predictions(predictions, others)
+    if predictions:  # not on the other ranks of torchrun
+        write_scores(output, found)
+        write_report(Folder(output))
     return found.to_dict()

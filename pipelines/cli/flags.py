@@ -38,6 +38,13 @@ MovedImages = Annotated[
         help="of a set by reference: the present folder of image tars that were moved; may be repeated",
     ),
 ]
+Limit = Annotated[int | None, typer.Option(metavar="N", help="work on the first N rows of the input alone")]
+Sample = Annotated[int | None, typer.Option(metavar="N", help="work on N rows of the input, drawn uniformly by --seed")]
+Seed = Annotated[int | None, typer.Option(help="of --sample; default: 0")]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="SQL", help="work on rows for which this condition is true, such as 'width > 300'"),
+]
 RecipeFile = Annotated[str | None, typer.Option("--recipe", "-r", help="a YAML recipe; flags override it")]
 
 
@@ -94,6 +101,7 @@ def print_totals(totals: Totals, output: str, rejected_label: str) -> None:
     reasons = ", ".join(f"{count} {reason}" for reason, count in totals.reasons.most_common())
     line = f"{output}: {totals.rows_in:,} rows in, {totals.rows_out:,} out, {totals.quarantined:,} {rejected_label}"
     line += f" ({reasons})" if reasons else ""
+    line += "".join(f", {count:,} left out by {option}" for option, count in totals.left_out.items() if count)
     lost = totals.counts["lost_images"]  # of samples that are kept
     line += f", {lost:,} images lost" if lost else ""
     print_result(line + (f"; {NOTHING_DONE}" if totals.is_unchanged else ""))

@@ -26,6 +26,8 @@ MODELS = {
     "ingest": "pipelines.recipes.ingest:IngestRecipe",
     "mix": "pipelines.recipes.mix:MixRecipe",
     "train": "training.recipe:TrainRecipe",
+    "task": "curation.tasks.options:TaskOptions",
+    "tasks": "curation.tasks.options:TaskListOptions",
 }
 """Where the options of each kind are: imported when they are asked for, because some import torch."""
 

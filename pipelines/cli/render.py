@@ -12,9 +12,13 @@ from curation.captions.presets import list_presets
 from pipelines.cli.flags import (
     Address,
     Json,
+    Limit,
     Output,
     RecipeFile,
+    Sample,
+    Seed,
     TrustCode,
+    Where,
     Workers,
     build_run_options,
     report,
@@ -95,6 +99,10 @@ def render(
     option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="any option of the family; may be repeated")
     ] = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = None,
+    where: Where = None,
     trust_code: TrustCode = None,
     preview: Annotated[str | None, typer.Option(metavar="KEY", help="print the captions of one key or uid")] = None,
     workers: Workers = None,
@@ -121,6 +129,10 @@ def render(
         "drop_contradicted": drop_contradicted or None,
         "min_score": min_score,
         "min_boxes": min_boxes,
+        "limit": limit,
+        "sample": sample,
+        "seed": seed,
+        "where": where,
         "run": build_run_options(output, workers, address, None),
     }
     loaded = load_recipe(RenderRecipe, recipe, _collect_values(recipe, option, FAMILIES.find(family).name), **flags)

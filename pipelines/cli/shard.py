@@ -10,10 +10,14 @@ from pipelines.cli.flags import (
     AllowDamaged,
     AllowDownload,
     Json,
+    Limit,
     Output,
     RecipeFile,
+    Sample,
+    Seed,
     Tokenizer,
     TrustCode,
+    Where,
     Workers,
     build_run_options,
     report,
@@ -42,6 +46,10 @@ def shard(
             help="begin that caption with the alt text or not; default: begin with it if it contains the places",
         ),
     ] = None,
+    limit: Limit = None,
+    sample: Sample = None,
+    seed: Seed = None,
+    where: Where = None,
     tokenizer: Tokenizer = None,
     by_reference: Annotated[
         bool | None,
@@ -67,6 +75,7 @@ def shard(
         others: dict[str, object] = {"--recipe": recipe, "--captions": captions, "--format": format}
         others |= {"--samples-per-shard": samples_per_shard, "--granularity": granularity, "--tokenizer": tokenizer}
         others |= {"--raw-caption": raw_caption, "--by-reference": by_reference}
+        others |= {"--limit": limit, "--sample": sample, "--seed": seed, "--where": where}
         if given := [name for name, value in others.items() if value is not None]:
             raise UsageError(f"{given[0]} has no place beside --materialise: the set {materialise} decides it")
         _materialise(materialise, images or [], build_run_options(output, workers, address, allow_damaged), json_)
@@ -80,6 +89,10 @@ def shard(
         images=images or None,
         captions=captions,
         format=format,
+        limit=limit,
+        sample=sample,
+        seed=seed,
+        where=where,
         samples_per_shard=samples_per_shard,
         granularity=granularity,
         raw_caption=raw_caption,

@@ -281,12 +281,12 @@ class Ledger:
         return max(0, len(set(filter(None, found))) + found.count("") - self._stages[stage].workers)
 
 
-def start_ledger(stages: Sequence[str]) -> ray.actor.ActorHandle:
-    """Starts the ledger of a run. If its process dies, Ray restarts it with empty counts.
+def start_ledger(stages: Sequence[str], kind: type[Ledger] = Ledger) -> ray.actor.ActorHandle:
+    """Starts the ledger of a run, of a `kind`. If its process dies, Ray restarts it with empty counts.
 
     It runs on the driver's node, so that the loss of another node does not lose the counts. The affinity is hard,
     because Ray ignores a `soft` one.
     """
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(Ledger)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=3, scheduling_strategy=here)(kind)
     return actor.remote(list(stages))

@@ -15,6 +15,7 @@ import ray
 
 from pipelines.cluster.attempts import Attempts, Range
 from pipelines.cluster.ledger_events import Begin, Event, Finish, Heartbeat, Progress, Retrying
+from pipelines.cluster.machine import get_peak_bytes
 
 SEND_SECONDS, MAX_SEND_SECONDS = 1.0, 10.0  # for which an event may wait
 CALLS_PER_SECOND = 5.0  # of all workers of a stage, unless an event would wait for longer than that
@@ -65,7 +66,7 @@ class LedgerClient:
 
     def finish(self, chunk: str, ends_chunk: bool = True) -> None:
         """Reports that the chunk is done, or a slice, which may be the last of its chunk."""
-        self._add(Finish(time.monotonic(), chunk, ends_chunk))
+        self._add(Finish(time.monotonic(), chunk, ends_chunk, get_peak_bytes()))
 
     def record_heartbeat(self) -> None:
         """Reports that the worker is alive and works."""

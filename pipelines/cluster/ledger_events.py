@@ -29,6 +29,7 @@ class Finish(NamedTuple):
     at: float
     chunk: str
     ends_chunk: bool = True
+    peak_bytes: int = 0  # the most memory that the worker's process has had
 
 
 class Heartbeat(NamedTuple):

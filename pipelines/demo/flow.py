@@ -31,6 +31,7 @@ from pipelines.stats.run import collect_stats
 from pipelines.terminal.tables import make_cell, print_mixture
 from pipelines.verify.run import verify
 from schemas.errors import ShardloomError
+from schemas.output_set.layout import REPORT
 from schemas.records.caption import Caption
 from schemas.storage.folder import Folder
 from schemas.terminal import print_result
@@ -39,6 +40,7 @@ CAPTIONS_PER_FAMILY = 3  # pictures whose captions are printed, per family
 PICTURES_PER_DOCUMENT = 8  # pictures in the shards for each interleaved document
 MIXTURE_RECIPE = Path(__file__).parents[2] / "recipes/demo.yaml"
 VOCABULARY_FILE = "words.txt"  # vocabulary of the demo's detector, beside the images
+VIEWED = ("annotations", "training/documents", "mixed", "model")  # folders whose reports the demo ends by naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,16 @@ def run_demo(
     show_captions(console, Folder(images).read("truth.jsonl"), build_render_recipes(annotations, run))
     trained = train_model(output, steps)
     print_training(console, trained)
+    print_reports(output)
     return DemoResult(annotated, rendered, sharded, ingested, mixed, texts, boxes, images_per_second, trained)
+
+
+def print_reports(output: str) -> None:
+    """Prints the pages on which a person sees what the demo has made, the pictures first."""
+    names = [f"{name}/{REPORT}" for name in VIEWED]
+    places = [f"{output}/{name}" for name in names if Folder(output).exists(name)]
+    if places:
+        print_result(f"open in a browser: {'  '.join(places)}")
 
 
 def write_pictures(images: str, pictures: int, seed: int = 0) -> list[str]:

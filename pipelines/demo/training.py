@@ -13,7 +13,7 @@ from rich.console import Console  # noqa: TID251  for tables of cells
 from rich.table import Table
 
 from pipelines.terminal.tables import make_cell
-from schemas.output_set.layout import DATA, INDEX
+from schemas.output_set.layout import DATA, INDEX, REPORT
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import read_table
 from schemas.terminal import print_result
@@ -44,7 +44,8 @@ class DemoTraining:
 def train_model(output: str, steps: int | None = None) -> DemoTraining:
     """Trains on the training shards in `output`, then generates example captions.
 
-    It resumes an interrupted call, unless `output` is a URL: a run needs a disk, so only the model is uploaded.
+    It resumes an interrupted call, unless `output` is a URL: a run needs a disk, so only the model and the report are
+    uploaded.
     """
     if Folder(output).is_local:
         return _train(output, f"{output}/model", steps)
@@ -52,6 +53,8 @@ def train_model(output: str, steps: int | None = None) -> DemoTraining:
         result = _train(output, scratch, steps)
         for file in sorted(Path(result.model_folder).iterdir()):
             Folder(output).write(f"model/model/{file.name}", file.read_bytes())
+        if (report := Path(scratch, REPORT)).exists():
+            Folder(output).write(f"model/{REPORT}", report.read_bytes())
     return replace(result, model_folder=f"{output}/model/model")
 
 

@@ -8,7 +8,7 @@ what the first `--retry-failed` added. A row keeps its key, whichever attempt do
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipelines.download.rows import MetadataRow, has_boxes, make_metadata_reader, parse_row, write_urls
 from pipelines.img2dataset.failures import NOT_WRITTEN, check_responses, classify_failure
 from pipelines.img2dataset.process import download_images, make_scratch_folder
-from pipelines.inputs.source_files import RowRange, read_row_range
+from pipelines.inputs.source_files import Item, RowRange, read_row_range
 from pipelines.inputs.summarised_iterator import SummarisedIterator
 from pipelines.output.writer import encode_parquet, write_output, write_quarantine
 from pipelines.recipes.download import DownloadRecipe
@@ -81,8 +81,8 @@ class DownloadTask:
         Raises `ShardloomError` when no host responded, img2dataset failed as a whole, or an earlier output is damaged.
         """
         items = SummarisedIterator(read_row_range(self.reader, part.row_range))
-        width = len(str(self.recipe.urls_per_shard - 1))
-        rows = [parse_row(f"{part.number:08d}{number:0{width}d}", item) for number, item in enumerate(items)]
+        rows = self.parse_rows(part, items)
+        choice, left_out = part.row_range.choice, items.summary.rows - len(rows)
         asked_again = self.find_rows_to_retry(part) if part.attempt else {}
         if part.attempt:
             rows = [row for row in rows if row.key in asked_again]
@@ -95,29 +95,41 @@ class DownloadTask:
             failed |= {
                 row.key: FailedDownload(row.fault[0], ": ".join(row.fault)) for row in rows if row.fault is not None
             }
-            tar = write_tar(self.output, part.name, made.get(".tar"), downloaded)
+            tar = write_tar(self.output, part.name, iterate_downloaded(made.get(".tar"), downloaded))
         others = [
             write_output(
-                self.output, f"{DATA}/{part.name}.parquet", build_side_parquet(rows, downloaded, failed), len(rows)
+                self.output,
+                f"{DATA}/{part.name}.parquet",
+                encode_side_parquet(make_side_rows(rows, downloaded, failed), has_boxes(rows)),
+                len(rows),
             ),
             write_output(self.output, f"{DATA}/{part.name}_stats.json", build_stats_json(rows, downloaded, failed), 0),
             write_quarantine(
                 self.output,
                 part.name,
-                [_make_quarantined_row(row, failed[row.key]) for row in rows if row.key in failed],
+                [make_quarantined_row(row, failed[row.key]) for row in rows if row.key in failed],
             ),
         ]
         return Manifest.build(
             part.name,
             self.recipe_sha256,
             inputs=[items.summary.input],
-            rows_in=len(rows),
+            rows_in=len(rows) + (0 if part.attempt else left_out),
             data=tar,
             others=others,
             reasons=[loss.kind for loss in failed.values()],
             counts={"blurred_images": sum(bool(image.details.get("face_bboxes")) for image in downloaded.values())},
             retried=Counter(asked_again.values()),
+            left_out={} if choice is None or part.attempt else {choice.option: left_out},
         )
+
+    def parse_rows(self, part: MetadataPart, items: Iterable[Item]) -> list[MetadataRow]:
+        """Parses the chosen rows of a part. A key depends on the number of its row in the part."""
+        width = len(str(self.recipe.urls_per_shard - 1))
+        marked = enumerate(zip(items, part.row_range.mark_rows(), strict=False))
+        return [
+            parse_row(f"{part.number:08d}{number:0{width}d}", item) for number, (item, is_chosen) in marked if is_chosen
+        ]
 
     def run_img2dataset(self, folder: Path, asked: list[MetadataRow]) -> dict[str, Path]:
         """Runs img2dataset over these rows. Returns its files by ending."""
@@ -130,15 +142,15 @@ class DownloadTask:
         """Returns the keys of the rows to retry, each with the reason of its last failure."""
         left: dict[str, str] = {}
         for name in part.earlier:
-            asked = self._read_committed(f"{DATA}/{name}.parquet").select("key")
-            lost = self._read_committed(f"{QUARANTINE}/{name}.parquet")
+            asked = self.read_committed(f"{DATA}/{name}.parquet").select("key")
+            lost = self.read_committed(f"{QUARANTINE}/{name}.parquet")
             for key in asked["key"]:
                 left.pop(key, None)
             left |= dict(zip(lost["key"], lost["reason"], strict=True))
         return {key: kind for key, kind in left.items() if self.should_retry(kind)}
 
-    def _read_committed(self, path: str) -> pl.DataFrame:
-        """Reads a table of an earlier attempt. Raises `ShardloomError` when it is not as it was written."""
+    def read_committed(self, path: str) -> pl.DataFrame:
+        """Reads a table of a committed output. Raises `ShardloomError` when it is not as it was written."""
         try:
             return pl.DataFrame(pl.from_arrow(read_table(io.BytesIO(self.output.read(path)), path=path)))
         except (pa.ArrowException, OSError, UnreadableParquet):
@@ -170,21 +182,23 @@ def read_results(
     return downloaded, failed
 
 
-def write_tar(output: Folder, name: str, source: Path | None, downloaded: dict[str, DownloadedSample]) -> OutputFile:
-    """Writes the shard: img2dataset's members, in the order of the keys."""
-    path = f"{DATA}/{name}.tar"
+def write_tar(output: Folder, name: str, samples: Iterable[tuple[str, Mapping[str, bytes]]]) -> OutputFile:
+    """Writes the shard of these samples: their keys, and their members by ending."""
+    path, rows = f"{DATA}/{name}.tar", 0
     with output.create(path) as target:
         writer = TarWriter(target)
-        for key, members in _iterate_in_key_order(source, downloaded):
+        for key, members in samples:
+            rows += 1
             for ending, data in members.items():
                 writer.add(f"{key}.{ending}", data)
         sha256 = writer.close()
-    return OutputFile(path=path, rows=len(downloaded), size=writer.size, sha256=sha256)
+    return OutputFile(path=path, rows=rows, size=writer.size, sha256=sha256)
 
 
-def _iterate_in_key_order(
+def iterate_downloaded(
     source: Path | None, downloaded: dict[str, DownloadedSample]
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yields img2dataset's samples in the order of their keys: the key, and the members by ending."""
     if source is None:
         return
     with source.open("rb") as file:
@@ -204,11 +218,10 @@ def _encode_json(details: dict[str, Any]) -> bytes:
     return data if len(data) <= MAX_METADATA_BYTES else json.dumps(details | {"exif": None}, indent=4).encode()
 
 
-def build_side_parquet(
-    rows: list[MetadataRow], downloaded: dict[str, DownloadedSample], failed: dict[str, FailedDownload]
-) -> bytes:
-    """Builds img2dataset's table of a shard, which includes the failures."""
-    schema = side_schema(has_boxes(rows))
+def make_side_rows(
+    rows: list[MetadataRow], downloaded: Mapping[str, DownloadedSample], failed: Mapping[str, FailedDownload]
+) -> list[dict[str, Any]]:
+    """Returns the rows of img2dataset's table of a shard, which includes the failures."""
     found: list[dict[str, Any]] = []
     for row in rows:
         if row.key in downloaded:
@@ -217,11 +230,17 @@ def build_side_parquet(
             loss = failed[row.key]
             known = {"uid": row.uid, "face_bboxes": row.face_bboxes, "caption": row.caption, "url": row.url}
             found.append(known | {"key": row.key, "status": loss.status, "error_message": loss.message[:1000]})
-    return encode_parquet([pa.Table.from_pylist(found, schema=schema)], schema)
+    return found
+
+
+def encode_side_parquet(rows: list[dict[str, Any]], has_boxes: bool) -> bytes:
+    """Encodes img2dataset's table of a shard."""
+    schema = side_schema(has_boxes)
+    return encode_parquet([pa.Table.from_pylist(rows, schema=schema)], schema)
 
 
 def build_stats_json(
-    rows: list[MetadataRow], downloaded: dict[str, DownloadedSample], failed: dict[str, FailedDownload]
+    rows: list[MetadataRow], downloaded: Collection[str], failed: Mapping[str, FailedDownload]
 ) -> bytes:
     """Builds img2dataset's counts of a shard, without its timestamps."""
     statuses = Counter(loss.status for loss in failed.values())
@@ -236,5 +255,6 @@ def build_stats_json(
     return json.dumps(counts, indent=4).encode()
 
 
-def _make_quarantined_row(row: MetadataRow, loss: FailedDownload) -> QuarantinedRow:
+def make_quarantined_row(row: MetadataRow, loss: FailedDownload) -> QuarantinedRow:
+    """Returns the quarantined row of a row whose image was not downloaded."""
     return QuarantinedRow(row.key, row.uid, _STAGE, loss.kind, f"{(row.url or '')[:200]}: {loss.message[:200]}")

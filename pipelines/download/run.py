@@ -6,7 +6,6 @@ written again. For a row that was retried, the last attempt counts, in the total
 marker file, so that the same command resumes it.
 """
 
-import functools
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -18,7 +17,7 @@ from pipelines.download.rows import make_metadata_reader
 from pipelines.img2dataset.failures import REFUSED, is_retryable, is_transient
 from pipelines.img2dataset.placement import plan_download_placement
 from pipelines.img2dataset.process import count_requested
-from pipelines.inputs.source_files import RowRange, cut_file, list_source_files
+from pipelines.inputs.source_files import cut_files, list_source_files
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.download import DownloadRecipe
@@ -43,6 +42,7 @@ class DownloadJob(Job[MetadataPart]):
 
     title = "download"
     items = "addresses"
+    has_report = False
 
     def __init__(self, recipe: DownloadRecipe, should_retry: Callable[[str], bool]) -> None:
         """`should_retry` says, by the kind of a failure, whether a later attempt retries it."""
@@ -60,9 +60,9 @@ class DownloadJob(Job[MetadataPart]):
         return "" if is_same else "the metadata has"
 
     def get_progress_size(self, unit: MetadataPart) -> int:
-        """See `Job`. Returns the number of rows in its range."""
-        assert unit.row_range.stop is not None  # None is for tars only
-        return unit.row_range.stop - unit.row_range.start
+        """See `Job`. Returns the number of its chosen rows."""
+        choice = unit.row_range.choice
+        return unit.row_range.count_rows() if choice is None else choice.chosen
 
     def prepare(self, context: Context, todo: list[MetadataPart]) -> list[MetadataPart]:
         """See `Job`."""
@@ -79,7 +79,11 @@ class DownloadJob(Job[MetadataPart]):
         with ProgressPoller(committer.progress, context.output) as tally:
             for manifest in context.runner.map(self.make_task(context), todo, placement=where):
                 committer.commit(manifest)
-                tally.committed += manifest.rows_in
+                tally.committed += self.count_asked(manifest)
+
+    def count_asked(self, manifest: Manifest) -> int:
+        """Returns the number of rows that a part of this run has asked for, or has found that it cannot."""
+        return manifest.rows_in - sum(manifest.left_out.values())
 
     def clean(self, output: Folder) -> None:
         """See `Job`. Keeps the marker of a retry round, so that the same command resumes it."""
@@ -153,10 +157,10 @@ def download(recipe: DownloadRecipe, output: str, retry_failed: bool = False, re
 
 def check_success(result: Totals, min_success: float) -> None:
     """Raises `TooFewImagesError` when less than this share, 0 to 1, of all images was downloaded."""
-    if result.rows_out < min_success * result.rows_in:
+    if result.rows_out < min_success * result.rows_chosen:
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.reasons.most_common())
         raise TooFewImagesError(
-            f"only {result.rows_out:,} of {result.rows_in:,} images were downloaded, below min_success, "
+            f"only {result.rows_out:,} of {result.rows_chosen:,} images were downloaded, below min_success, "
             f"{min_success:g} ({reasons}); what was downloaded is kept"
         )
 
@@ -171,19 +175,17 @@ def advise(result: Totals) -> None:
 
 
 def plan_parts(recipe: DownloadRecipe, context: Context) -> list[MetadataPart]:
-    """Cuts the metadata into parts, in the order of files and rows. Raises `UsageError` if there is no row."""
+    """Cuts the metadata into the parts that have chosen rows, in the order of files and rows.
+
+    Raises `UsageError` if there is no row.
+    """
     reader = make_metadata_reader(recipe)
     files = list_source_files(recipe.input, "metadata", reader)
-    row_ranges: list[RowRange] = []
     with context.show_progress("plan", len(files), "files") as progress:
-        for found in context.runner.map(functools.partial(cut_file, reader, recipe.urls_per_shard), files):
-            row_ranges += found
-            progress.items += 1
-            progress.advance(1)
-    if not row_ranges:
+        found = cut_files(reader, recipe.urls_per_shard, files, recipe, context.runner, progress)
+    if not found:
         raise UsageError(f"there is no row in {', '.join(recipe.input)}")
-    row_ranges.sort(key=lambda row_range: (row_range.path, row_range.start))
-    return [MetadataPart(number, row_range) for number, row_range in enumerate(row_ranges)]
+    return [MetadataPart(number, row_range) for number, row_range in found]
 
 
 class ProgressPoller:

@@ -17,7 +17,7 @@ from pipelines.environments.python import ensure_environment, get_completion_mar
 from pipelines.recipes.annotate import EngineOptions
 from schemas.errors import ShardloomError, UsageError, to_one_line
 
-ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "onnxruntime-gpu", "groundingdino-py", "img2dataset")
+ENVIRONMENTS = ("paddleocr", "paddleocr-gpu", "onnxruntime-gpu", "groundingdino-py", "img2dataset", "lmms-eval")
 """The environments for which `pipelines/environments` has pins."""
 
 BROKEN = "broken"

@@ -28,17 +28,19 @@ def refuse_untrusted_settings(
     engines: Mapping[StageName, EngineOptions],
     reused: Collection[StageName],
     given: Mapping[str, Mapping[str, Any]],
+    otherwise: str = "a recipe with run.reuse",
 ) -> None:
     """Raises `UsageError` where an engine would use a resource that only the set's recipe, at `where`, names.
 
     `engines` are those of the set, overridden by the user's `given` ones; those in `reused` will not run.
+    `otherwise` is what to pass for a setting that has no flag.
     """
     for stage, options in engines.items():
         for name in _list_untrusted_settings(stage, options, reused, "boxes" in engines and "boxes" not in reused):
             value = getattr(options, name, None) if name == PROMPT else options.settings.get(name)
             if value in (None, False) or name in (given.get(stage, {}).get("settings") or {}):
                 continue
-            flag = _FLAGS[name].format(kind=stage, value=value) if name in _FLAGS else "a recipe with run.reuse"
+            flag = _FLAGS[name].format(kind=stage, value=value) if name in _FLAGS else otherwise
             raise UsageError(
                 f"{where} sets {name} of {stage} to {format_value(value)}, and a set does not decide that: "
                 f"pass {flag} if you want it"

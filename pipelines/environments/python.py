@@ -24,7 +24,12 @@ from schemas.storage.home import find_home
 FOLDER_VARIABLE = "SHARDLOOM_ENVIRONMENTS"  # the variable that names the folder of all environments
 
 _HERE = Path(__file__).parent
-_SOURCES = ("groundingdino-py==0.4.0",)  # releases without a wheel
+_SOURCES = (  # releases without a wheel
+    "groundingdino-py==0.4.0",
+    "antlr4-python3-runtime==4.7.2",
+    "transformers-stream-generator==0.0.5",
+    "zss==1.2.0",
+)
 
 
 def ensure_environment(name: str) -> Path:

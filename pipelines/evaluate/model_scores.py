@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from curation.scores.answers.registry import METRICS
-from curation.scores.answers.scoring import Estimates, compare_answers, score_answers
+from curation.scores.answers.scoring import Estimates
 from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.tasks.predictions import Predictions, read_predictions
+from pipelines.evaluate.leak_scores import LeakScores, score_leaks
+from pipelines.evaluate.scoring import Scoring
 from schemas.errors import UsageError
 from schemas.output_set.layout import QUARANTINE as QUARANTINE
 from schemas.storage.folder import Folder
@@ -31,8 +32,11 @@ class TaskScore:
     errors: int  # questions that the model could not take: they count as answered by nothing
     cut: int  # answers that the limit of new tokens ended
     seed: int | None  # of the demonstrations
+    scored_by: str  # rule, or the judge's name: "rule" or "judge MODEL"
+    without_verdict: dict[str, int]  # answers of which the judge gave no verdict, by reason: in none of its figures
     figures: Estimates
     differences: Estimates | None  # from the other model's figures, on the questions that both answered
+    leaks: LeakScores | None  # None: they were not looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +76,14 @@ def score_predictions(predictions: Sequence[Predictions], others: Sequence[Predi
 
 
 def _score_task(one: Predictions, others: dict[str, Predictions] | None) -> TaskScore:
-    metric, questions = METRICS[one.metric], [row.to_answered() for row in one.rows]
+    scoring = Scoring.from_predictions(one)
     differences = None
     if others is not None:
         other = others.get(one.name)
-        if other is None or other.metric != one.metric:
-            raise UsageError(f"--against: it has no predictions of {one.name} that are scored by {one.metric}")
+        if other is None or Scoring.from_predictions(other).name != scoring.name:
+            raise UsageError(f"--against: it has no predictions of {one.name} that are scored by {scoring.name}")
         try:
-            differences = compare_answers(metric, questions, [row.to_answered() for row in other.rows])
+            differences = scoring.compare(one.rows, other.rows)
         except ValueError as error:
             raise UsageError(f"--against: {one.name}: {error}") from None
     drawn_from = one.about["options"]["demonstrations"]
@@ -89,11 +93,14 @@ def _score_task(one: Predictions, others: dict[str, Predictions] | None) -> Task
         shots=one.shots,
         metric=one.metric,
         model=one.about["model"],
-        questions=len(questions),
+        questions=len(one.rows),
         quarantined=dict(one.reasons),
         errors=sum(bool(row.error) for row in one.rows),
         cut=sum(not row.is_complete and not row.error for row in one.rows),
         seed=None if drawn_from is None else drawn_from["seed"],
-        figures=score_answers(metric, questions),
+        scored_by=scoring.scored_by,
+        without_verdict=scoring.count_failures(one.rows),
+        figures=scoring.score(one.rows),
         differences=differences,
+        leaks=score_leaks(one, scoring),
     )

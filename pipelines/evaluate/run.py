@@ -9,6 +9,7 @@ found. An image quarantined for another reason (its file, a filter) is counted a
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -16,9 +17,12 @@ import pyarrow.compute as pc
 
 from curation.scores.bootstrap import CONFIDENCE, DRAWS, SEED
 from curation.scores.boxes import BoxScores, match_detections, normalise_label, score_boxes
+from curation.scores.coco import CocoImage, add_coco_scores
+from curation.scores.ordered_text import add_ordinary_rates, count_ordinary_errors
 from curation.scores.text import TextScores, count_picture_errors, score_texts
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import ShardloomError, StorageError, UsageError
+from schemas.log import LOG
 from schemas.output_set.layout import DATA, QUARANTINE, read_manifests
 from schemas.output_set.recipe_file import format_value, read_stored_recipe
 from schemas.records.box import BOXES_COLUMN, Detection
@@ -99,9 +103,9 @@ def evaluate_boxes(
     if not 0 < iou <= 1:
         raise UsageError(f"--iou {iou:g}: must be over 0 and at most 1")
     names = _read_aliases(aliases)
-    entries = read_box_truth(_read_file(truth), truth)
+    entries = read_box_truth(read_truth_file(truth), truth)
     counts = ImageCounts(len(entries), without_boxes=sum(not entry.has_boxes for entry in entries))
-    images = []
+    images, coco_images = [], []
     for entry, row in _match_entries(
         [entry for entry in entries if entry.has_boxes], annotations, truth, index, BOXES_COLUMN, counts
     ):
@@ -110,39 +114,43 @@ def evaluate_boxes(
         asked = {normalise_label(tag["name"], names) for tag in row.get(TAGS_COLUMN.name) or ()}
         exhaustive = {normalise_label(label, names) for label in entry.exhaustive_for}
         images.append(match_detections(boxes, found, exhaustive, asked, iou))
-    return Evaluation("boxes", annotations, truth, index, counts, score_boxes(images, iou))
+        coco_images.append(CocoImage(boxes, found, frozenset(exhaustive)))
+    _note_missing_library("pycocotools", "COCO's AP")
+    scores = add_coco_scores(score_boxes(images, iou), coco_images)
+    return Evaluation("boxes", annotations, truth, index, counts, scores)
 
 
 def evaluate_ocr(annotations: str, truth: str, index: str | None = None) -> Evaluation:
     """Scores text lines against a truth. Raises `UsageError` for an invalid file, and if no image can be compared."""
-    entries = read_text_truth(_read_file(truth), truth)
+    entries = read_text_truth(read_truth_file(truth), truth)
     counts = ImageCounts(len(entries))
-    pictures = []
+    pictures, ordinary = [], []
     for entry, row in _match_entries(entries, annotations, truth, index, OCR_COLUMN, counts):
         lines = [_parse_line(one) for one in row.get(OCR_COLUMN.name) or ()]
         pictures.append((entry.collection.name, count_picture_errors(entry, lines)))
-    return Evaluation("ocr", annotations, truth, index, counts, score_texts(pictures))
+        ordinary.append((entry.collection.name, count_ordinary_errors(entry, lines)))
+    _note_missing_library("jiwer", "the ordinary CER and WER")
+    scores = add_ordinary_rates(score_texts(pictures), ordinary)
+    return Evaluation("ocr", annotations, truth, index, counts, scores)
+
+
+def _note_missing_library(name: str, figures: str) -> None:
+    if find_spec(name) is None:
+        LOG.warning(f"evaluate: without {figures}, which {name} computes: pip install 'shardloom[evaluate]'")
 
 
 def _match_entries(
     entries: Sequence[E], annotations: str, truth: str, index: str | None, column: pa.Field, counts: ImageCounts
 ) -> Iterator[tuple[E, Row]]:
     """Yields the scored entries, each with the row of its image, which is empty if an engine failed; fills `counts`."""
-    ties = read_truth_index(_read_file(index), index) if index is not None else {}
-    uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
-    owners: dict[str, str] = {}
-    for file, some in uids.items():
-        for uid in some:
-            if (owner := owners.setdefault(uid, file)) != file:
-                both = truth if index is None else f"{truth} with {index}"
-                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
-    known = sorted(owners)
+    uids = find_uids(entries, truth, index)
+    known = sorted({uid for some in uids.values() for uid in some})
     found = _look_up_rows(Folder(annotations), column, known)
     for entry in entries:
         rows = [found.rows[uid] for uid in uids[entry.file] if uid in found.rows]
         reasons = {found.quarantined[uid] for uid in uids[entry.file] if uid in found.quarantined}
         row = next((row for row in rows if row[column.name] is not None), rows[0] if rows else None)
-        if row is not None and not _has_same_shape(entry, row):
+        if row is not None and not entry.has_shape_of(row["width"], row["height"]):
             counts.other_shape += 1
         elif row is not None:
             counts.annotated += row[column.name] is not None
@@ -160,6 +168,19 @@ def _match_entries(
     if not counts.tied:
         advice = "does the truth belong to it?" if known else "pass --index, a file that gives the uid of each"
         raise UsageError(f"{truth}: none of its {len(entries)} images is known in {annotations}: {advice}")
+
+
+def find_uids(entries: Sequence[BoxTruth | TextTruth], truth: str, index: str | None) -> dict[str, list[str]]:
+    """Returns the uids of the image of each entry by its file. Raises `UsageError` for one that two entries have."""
+    ties = read_truth_index(read_truth_file(index), index) if index is not None else {}
+    uids = {entry.file: [*([entry.uid] if entry.uid else []), *ties.get(entry.file, [])] for entry in entries}
+    owners: dict[str, str] = {}
+    for file, some in uids.items():
+        for uid in some:
+            if (owner := owners.setdefault(uid, file)) != file:
+                both = truth if index is None else f"{truth} with {index}"
+                raise UsageError(f"{both}: {owner!r} and {file!r} both have the uid {uid!r}")
+    return uids
 
 
 def _look_up_rows(folder: Folder, column: pa.Field, uids: Sequence[str]) -> AnnotatedRows:
@@ -198,14 +219,6 @@ def _read_rows(folder: Folder, path: str, asked: pa.Array, columns: list[str], m
 _ENGINES_TO_ADD = {BOXES_COLUMN.name: "tags,boxes"}
 
 
-def _has_same_shape(entry: BoxTruth | TextTruth, row: Row) -> bool:
-    """Returns whether the stored image is a scaled copy of the truth's picture, with sides rounded to pixels."""
-    width, height = int(row["width"]), int(row["height"])
-    return (
-        abs(width * entry.height / entry.width - height) <= 1 or abs(height * entry.width / entry.height - width) <= 1
-    )
-
-
 def _parse_detection(one: Row) -> Detection:
     return Detection(one["label"], one["phrase"], (one["x1"], one["y1"], one["x2"], one["y2"]), one["score"])
 
@@ -219,7 +232,8 @@ def _normalise_label(thing: B, aliases: Mapping[str, str]) -> B:
     return replace(thing, label=normalise_label(thing.label, aliases))
 
 
-def _read_file(path: str) -> bytes:
+def read_truth_file(path: str) -> bytes:
+    """Returns the content of a file that the user names. Raises `UsageError` if it can't be read."""
     folder, name = split_path(path)
     try:
         return folder.read(name)
@@ -232,7 +246,7 @@ def _read_aliases(path: str | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        names = json.loads(_read_file(path))
+        names = json.loads(read_truth_file(path))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):

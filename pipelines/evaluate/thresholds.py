@@ -10,6 +10,9 @@ FALLING = frozenset(
     (
         "cer",
         "wer",
+        "ordinary_cer",
+        "ordinary_wer",
+        "leaked",
         "attack_success_rate",
         "contradicted",
         "contradicted_of_checked",
@@ -60,6 +63,8 @@ def _name_figures(name: str, row: Mapping[str, Any]) -> Iterator[tuple[str, floa
     for figure, estimate in {**row, **row.get("figures", {})}.items():
         if isinstance(estimate, Mapping) and "value" in estimate:
             yield f"{name}.{figure}", estimate["value"]
+    if row.get("leaks"):
+        yield from _name_figures(f"{name}.leaks", row["leaks"])
 
 
 def _parse_limit(limit: str, example: str) -> tuple[str, float]:

@@ -1,6 +1,5 @@
 """Converts a published data set into training shards: it cuts the files into units of one shard or a few each."""
 
-import functools
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from pipelines.ingest.repeats import find_repeated_images
 from pipelines.ingest.row_watch import RETRIES, RowWatch, make_row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import IngestTask, IngestUnit, get_images, read_row
-from pipelines.inputs.source_files import RowRange, cut_file, iterate_items, list_source_files
+from pipelines.inputs.source_files import cut_files, iterate_items, list_source_files
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.recipes.ingest import IngestRecipe
@@ -83,6 +82,11 @@ class IngestJob(Job[IngestUnit]):
                 self._outputs[get_unit_name(self.recipe.kind, name)].append(name)
         return self._outputs[unit.name]
 
+    def get_progress_size(self, unit: IngestUnit) -> int:
+        """See `Job`. Counts the chosen rows, where the recipe chooses any."""
+        choice = unit.row_range.choice
+        return 1 if choice is None else choice.chosen
+
     def describe_change(self, unit: IngestUnit | None, manifest: Manifest) -> str:
         """See `Job`."""
         expected = None if unit is None else (unit.row_range.label, unit.row_range.byte_size)
@@ -117,16 +121,11 @@ def ingest(recipe: IngestRecipe, output: str) -> Totals:
 def plan_units(
     recipe: IngestRecipe, reader: SourceReader, files: list[str], runner: Runner, progress: Progress
 ) -> list[IngestUnit]:
-    """Cuts the files into units, in the order of files and rows. Raises `UsageError` if there is no row."""
-    row_ranges: list[RowRange] = []
-    for found in runner.map(functools.partial(cut_file, reader, recipe.samples_per_shard), files):
-        row_ranges += found
-        progress.advance(1)
-    if not row_ranges:
+    """Cuts the files into the units that have chosen rows. Raises `UsageError` if there is none."""
+    found = cut_files(reader, recipe.samples_per_shard, files, recipe, runner, progress)
+    if not found:
         raise UsageError(f"there is no row in {', '.join(recipe.input)}")
-    order = {path: number for number, path in enumerate(files)}
-    row_ranges.sort(key=lambda row_range: (order[row_range.path], row_range.start))
-    return [IngestUnit(number, row_range) for number, row_range in enumerate(row_ranges)]
+    return [IngestUnit(number, row_range) for number, row_range in found]
 
 
 def check_first_rows(recipe: IngestRecipe, reader: SourceReader, unit: IngestUnit) -> None:

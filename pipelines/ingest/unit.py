@@ -3,6 +3,7 @@
 The outputs of unit 7 are `00000007`, then `00000007_001` and so on where the samples do not fit into one shard.
 """
 
+import copy
 import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,17 +12,18 @@ from dataclasses import dataclass, field, replace
 from curation.documents.filters import build_captioned_image, filter_document
 from curation.sources import SOURCES, SourceReader
 from curation.tokens import TokenCounter
+from pipelines.ingest.outcomes import IngestedSample, LeftOutRow, ShardSplitter
 from pipelines.ingest.repeats import Repeats
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.store import ImageStore, find_image
 from pipelines.inputs.source_files import Item, RowRange, iterate_items, read_row_range
 from pipelines.inputs.summarised_iterator import SummarisedIterator
-from pipelines.output.training_shards import Record, Sample, ShardWriter, list_parts, make_sample, sum_counts
+from pipelines.output.training_shards import Record, ShardWriter, list_parts, make_sample, sum_counts
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe
 from schemas.errors import ShardloomError
 from schemas.layouts.datacomp import read_uid
-from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
+from schemas.output_set.manifest import HIDDEN_FILES, Manifest
 from schemas.output_set.unit_outputs import make_output_name
 from schemas.records.document import ParsedCaptionedImage, ParsedDocument, ParsedImage
 from schemas.records.quarantine import QuarantinedRow, Reason, Rejected
@@ -29,8 +31,6 @@ from schemas.storage.folder import Folder
 from schemas.tar.reader import TarSample
 
 STAGE = "ingest"
-
-_FILTER_REASONS = {Reason.TOO_SMALL, Reason.EXTREME_ASPECT, Reason.REPEATED_IMAGE, Reason.REPEATED_IMAGE_IN_DOCUMENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,6 @@ class IngestUnit:
     def name(self) -> str:
         """Returns the name of its first output, with which the keys of its samples begin."""
         return f"{self.number:08d}"
-
-
-@dataclass(frozen=True, slots=True)
-class IngestedSample:
-    """Holds a sample with the number of its texts, and of its images that were left out, by reason."""
-
-    sample: Sample
-    texts: int
-    dropped: Counter[Reason]
-    has_unreadable_metadata: bool = False
 
 
 class IngestTask:
@@ -87,6 +77,7 @@ class IngestTask:
             self.process_rows(unit, rows), self.recipe.samples_per_shard, self.recipe.bytes_per_shard
         )
         manifests: list[Manifest] = []
+        choice = unit.row_range.choice
         while not shards.is_done:
             name = make_output_name(unit.name, len(manifests))
             written = self.writer.write(name, shards.take_next())
@@ -101,6 +92,7 @@ class IngestTask:
                     data=written.data,
                     others=[written.index, write_quarantine(self.output, name, account.quarantined)],
                     reasons=[row.reason for row in account.quarantined],
+                    left_out={} if choice is None else {choice.option: account.left_out},
                     counts=dict(sorted((counts | account.counts).items())),
                     fingerprints=self.fingerprints,
                 )
@@ -116,14 +108,26 @@ class IngestTask:
         }
         return [first.model_copy(update=update), *others]
 
+    def write_into(self, output: Folder) -> "IngestTask":
+        """Returns the task that does the same work and writes into another folder."""
+        task = copy.copy(self)
+        task.output, task.writer = output, replace(self.writer, output=output)
+        return task
+
     def _get_store_damage(self, unit: IngestUnit) -> list[str]:
         """Returns the damage of the image stores, which is told once, with the first unit."""
         return [line for store in self.stores for line in store.damage] if unit.number == 0 else []
 
-    def process_rows(self, unit: IngestUnit, rows: Iterable[Item]) -> Iterator[IngestedSample | QuarantinedRow]:
-        """Yields the sample or quarantined row that each row becomes, in order."""
+    def process_rows(
+        self, unit: IngestUnit, rows: Iterable[Item]
+    ) -> Iterator[IngestedSample | QuarantinedRow | LeftOutRow]:
+        """Yields what each row becomes, in order."""
         shard = unit.row_range.path.rpartition("/")[2].rpartition(".")[0]
-        for row, item in enumerate(self.watch.watch_rows("ingest", unit.name, unit.row_range, rows)):
+        watched = self.watch.watch_rows("ingest", unit.name, unit.row_range, rows)
+        for row, (item, is_chosen) in enumerate(zip(watched, unit.row_range.mark_rows(), strict=False)):
+            if not is_chosen:
+                yield LeftOutRow()
+                continue
             parsed = read_row(self.reader, self.recipe, item, self.watch)
             if isinstance(parsed, Rejected):
                 uid = read_uid(item.content) if isinstance(item.content, TarSample) else None
@@ -194,7 +198,10 @@ class IngestTask:
     def iterate_images(self, unit: IngestUnit) -> Iterator[tuple[int, int, bytes]]:
         """Yields row in the unit, number in the row and file of each image that is available."""
         rows = iterate_items(self.reader, unit.row_range)
-        for row, item in enumerate(self.watch.watch_rows("repeats", unit.name, unit.row_range, rows)):
+        watched = self.watch.watch_rows("repeats", unit.name, unit.row_range, rows)
+        for row, (item, is_chosen) in enumerate(zip(watched, unit.row_range.mark_rows(), strict=False)):
+            if not is_chosen:
+                continue
             parsed = read_row(self.reader, self.recipe, item, self.watch)
             if isinstance(parsed, Rejected):
                 continue
@@ -209,57 +216,6 @@ class IngestTask:
             return replace(image, source=find_image(self.stores, image.source))
         except Rejected as loss:
             return replace(image, source=loss)
-
-
-@dataclass(frozen=True, slots=True)
-class OutputSummary:
-    """Holds the row count, quarantined rows and image counts of one output."""
-
-    rows: int  # samples and quarantined rows
-    quarantined: list[QuarantinedRow]
-    counts: dict[str, int]
-
-
-class ShardSplitter:
-    """Splits a stream of outcomes into shards of at most `samples` samples and `size` bytes, but at least one sample.
-
-    A sample that does not fit starts the next shard.
-    """
-
-    def __init__(self, outcomes: Iterator[IngestedSample | QuarantinedRow], samples: int, size: int) -> None:
-        self._outcomes, self._samples, self._size = outcomes, samples, size
-        self._made: list[tuple[Counter[Reason], int, bool]] = []
-        self._quarantined: list[QuarantinedRow] = []
-        self._pending: IngestedSample | None = None  # the sample that starts the next shard
-        self.is_done = False
-
-    def take_next(self) -> Iterator[Sample]:
-        """Yields the samples of the next shard; `summarise` describes it until `take_next` is called again."""
-        self._made, self._quarantined = [], []
-        size = 0
-        while (outcome := self._pending or next(self._outcomes, None)) is not None:
-            self._pending = None
-            if isinstance(outcome, QuarantinedRow):
-                self._quarantined.append(outcome)
-                continue
-            size += outcome.sample.size
-            if self._made and (len(self._made) == self._samples or size > self._size):
-                self._pending = outcome
-                return
-            self._made.append((outcome.dropped, outcome.texts, outcome.has_unreadable_metadata))
-            yield outcome.sample
-        self.is_done = True
-
-    def summarise(self) -> OutputSummary:
-        """Returns the summary of the shard that `take_next` yielded last."""
-        dropped: Counter[Reason] = sum((dropped for dropped, _, _ in self._made), Counter())
-        counts = {f"dropped_{reason.value}": count for reason, count in dropped.items()}
-        counts["lost_images"] = sum(count for reason, count in dropped.items() if reason not in _FILTER_REASONS)
-        counts["texts"] = sum(texts for _, texts, _ in self._made)
-        counts["documents"] = len(self._made)
-        if unreadable := sum(is_unreadable for *_, is_unreadable in self._made):
-            counts[UNREADABLE_METADATA] = unreadable
-        return OutputSummary(len(self._made) + len(self._quarantined), self._quarantined, counts)
 
 
 def check_all_rows_accounted(unit: IngestUnit, rows: int, manifests: Sequence[Manifest]) -> None:

@@ -66,8 +66,7 @@ class RowFilter:
         """Raises `UsageError` if rows of this schema have no such columns, or the expression is not true or false."""
         import polars as pl
 
-        used = dict.fromkeys(self.expression.meta.root_names())
-        if absent := [name for name in used if name not in schema.names]:
+        if absent := [name for name in self.list_columns() if name not in schema.names]:
             raise UsageError(f"--where: there is no column {absent[0]!r}: the columns are {', '.join(schema.names)}")
         try:
             kind = pl.DataFrame(schema.empty_table()).select(self.expression).to_series().dtype
@@ -76,8 +75,16 @@ class RowFilter:
         if kind != pl.Boolean:
             raise UsageError(f"--where: {self.text!r} is {kind}, not true or false: compare it with something")
 
+    def list_columns(self) -> list[str]:
+        """Returns the names of the columns that the condition is about."""
+        return list(dict.fromkeys(self.expression.meta.root_names()))
+
     def apply(self, table: pa.Table) -> pa.Table:
         """Returns the rows for which the condition is true. Raises `UsageError` if a value makes it fail."""
+        return table.filter(self.mark(table))
+
+    def mark(self, table: pa.Table) -> pa.Array:
+        """Returns for each row whether the condition is true. Raises `UsageError` if a value makes it fail."""
         import polars as pl
 
         try:
@@ -86,7 +93,7 @@ class RowFilter:
             raise UsageError(f"--where: {self.text!r} fails on a row: {to_one_line(error)}") from None
         if len(mask) != table.num_rows:
             mask = mask.new_from_index(0, table.num_rows)  # a condition without columns, which is one value for all
-        return table.filter(mask.fill_null(value=False).to_arrow())
+        return mask.fill_null(value=False).to_arrow()
 
 
 def _check_node(node: Any, text: str) -> None:

@@ -1,19 +1,24 @@
 """Finds the input shards of a run, with their paths, names and sizes."""
 
 import io
+import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from pipelines.inputs.row_choice import RowChoice, choose_rows
+from pipelines.recipes.rows import ChosenRows
 from schemas.compression import check_uncompressed
-from schemas.errors import UsageError
+from schemas.errors import ShardloomError, UsageError
 from schemas.layouts.datacomp import read_downloaded_keys
 from schemas.masking import mask_secrets
 from schemas.storage.folder import Folder, split_path
 from schemas.storage.parquet import UnreadableParquet
 from schemas.storage.path_patterns import list_matching_sizes
+from schemas.tar.count import count_samples
+from schemas.tar.reader import TarReader, TarSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,7 @@ class InputShard:
     path: str
     listed_size: int | None = None  # bytes, from the listing: without it, an object store gets one request per shard
     distinct_name: str = ""  # distinguishes it from a same-named file; else empty
+    choice: RowChoice | None = None  # of its samples; None: all
 
     @property
     def source(self) -> str:
@@ -45,6 +51,50 @@ class InputShard:
             return self.listed_size
         folder, file_name = self.split_path()
         return folder.get_size(file_name)
+
+    def estimate_chosen_size(self) -> int:
+        """Returns the bytes of the samples that are chosen, if all samples are of one size."""
+        size = self.get_size()
+        return size if self.choice is None else max(1, size * self.choice.chosen // self.choice.rows)
+
+    def count_samples(self) -> int:
+        """Returns the number of samples in this tar, chosen or not."""
+        folder, file_name = self.split_path()
+        with folder.open(file_name) as file:
+            if folder.is_local:
+                return count_samples(file)
+            return sum(1 for _ in TarReader(file, hashing=False))  # a store's stream has no cheap seek
+
+
+def choose_samples(shards: Sequence[InputShard], options: ChosenRows) -> list[InputShard]:
+    """Returns the tars with chosen samples, each with its choice. A limit opens no tar after the last one of these."""
+    chosen = choose_rows(options, shards, lambda shard: shard.source, InputShard.count_samples)
+    return [replace(shard, choice=choice) for shard, choice in chosen]
+
+
+class ChosenSamples:
+    """Iterates over the chosen samples of a tar. Afterwards `keys` has the keys of all samples."""
+
+    def __init__(self, shard: InputShard, samples: Iterable[TarSample]) -> None:
+        self.keys: list[str] = []
+        self._shard, self._samples, self._chosen = shard, samples, 0
+
+    def __iter__(self) -> Iterator[TarSample]:
+        choice = self._shard.choice
+        marks = itertools.repeat(True) if choice is None else choice.mark_rows()
+        for sample, is_chosen in zip(self._samples, marks, strict=False):
+            self.keys.append(sample.key)
+            if is_chosen:
+                self._chosen += 1
+                yield sample
+        if choice is not None and (self._chosen, len(self.keys)) != (choice.chosen, choice.rows):
+            raise ShardloomError(f"{self._shard.path} has changed since this run began: run the same command again")
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Returns the number of samples that are not chosen, by the option that chooses; empty without a choice."""
+        choice = self._shard.choice
+        return {} if choice is None else {choice.option: len(self.keys) - self._chosen}
 
 
 def list_input_shards(patterns: Sequence[str], ending: str) -> list[InputShard]:

@@ -4,15 +4,20 @@ A unit is a row range of one file: whole row groups of Parquet, lines, or items 
 rows as a training shard has samples. A tar is one unit. The cut depends on the file and on that number alone.
 """
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from curation.sources import SourceReader
+from pipelines.cluster.runner import Runner
 from pipelines.inputs import parquet_rows
-from pipelines.inputs.shards import find_missing_downloads
+from pipelines.inputs.row_choice import RowChoice, choose_rows
+from pipelines.inputs.shards import InputShard, find_missing_downloads
+from pipelines.recipes.rows import ChosenRows
+from pipelines.terminal.progress import Progress
 from schemas.compression import SIGNATURE_BYTES, check_uncompressed
 from schemas.errors import ShardloomError, UsageError
 from schemas.json_text import MAX_JSON
@@ -41,6 +46,7 @@ class RowRange:
     stop_byte: int
     is_whole: bool
     item_offset: int = 0  # of JSON: the byte at which its first item begins; 0 is the beginning of the file
+    choice: RowChoice | None = None  # of its rows; None: all
 
     @property
     def label(self) -> str:
@@ -52,6 +58,16 @@ class RowRange:
     def byte_size(self) -> int:
         """Returns its size in bytes."""
         return self.stop_byte - self.start_byte
+
+    def count_rows(self) -> int:
+        """Returns its number of rows; a tar is read for it."""
+        if self.stop is not None:
+            return self.stop - self.start
+        return InputShard("", self.path).count_samples()
+
+    def mark_rows(self) -> Iterator[bool]:
+        """Yields for each row whether it is chosen, without end."""
+        return itertools.repeat(True) if self.choice is None else self.choice.mark_rows()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,30 @@ def list_source_files(patterns: Sequence[str], source: str, reader: SourceReader
                 f"{path} is not a {' or '.join(reader.endings)} file: the glob should match only files of {source}"
             )
     return paths
+
+
+def cut_files(
+    reader: SourceReader, max_rows: int, files: Sequence[str], options: ChosenRows, runner: Runner, progress: Progress
+) -> list[tuple[int, RowRange]]:
+    """Returns the units that have chosen rows, each with its number among all units, in the order of files and rows.
+
+    A limit cuts no file after that of its last row. Raises `UsageError` for a file of another set.
+    """
+    cut = functools.partial(cut_file, reader, max_rows)
+    found: list[RowRange] = []
+    rows = 0
+    for part in map(cut, files) if options.limit is not None else runner.map(cut, files):
+        found += part
+        progress.items += 1
+        progress.advance(1)
+        if options.limit is not None and (rows := rows + sum(map(RowRange.count_rows, part))) >= options.limit:
+            break
+    order = {path: number for number, path in enumerate(files)}
+    found.sort(key=lambda row_range: (order[row_range.path], row_range.start))
+    chosen = choose_rows(
+        options, list(enumerate(found)), lambda unit: f"{unit[0]:08d}", lambda unit: unit[1].count_rows()
+    )
+    return [(number, replace(row_range, choice=choice)) for (number, row_range), choice in chosen]
 
 
 def cut_file(reader: SourceReader, max_rows: int, path: str) -> list[RowRange]:

@@ -6,12 +6,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.output.card_page import build_measured
+from pipelines.output.scores import read_scores
 from pipelines.recipes.download import DownloadRecipe
 from schemas.log import LOG
 from schemas.output_set.card import build_card, is_edited, read_card, read_metadata
 from schemas.output_set.features import IMAGE, UnsupportedType, decode_dictionary, describe_columns
 from schemas.output_set.layout import CARD, DATA, INDEX
 from schemas.output_set.manifest import Manifest
+from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.records import captioned_image, document_storage
 from schemas.storage.folder import Folder
 from schemas.storage.parquet import iterate_batches, open_parquet, read_parquet_schema
@@ -24,15 +27,20 @@ _TEXT_MEMBERS = {"json", "txt"}
 _INDEX_COLUMNS = ["kind", "members.list.element.ending"]
 
 
-def write_card(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -> None:
+def write_card(output: Folder, kind: str, manifests: Mapping[str, Manifest], license: str | None = None) -> None:
     """Writes the card of a set that a command of this kind has finished. The same set always gets the same bytes.
 
-    Keeps a card that a person has edited, and warns if that does not describe the data as it is now.
+    `license` is that of the set; without it, the card keeps the one that it states. Keeps a card that a person has
+    edited, and warns if that does not describe the data as it is now.
     """
-    metadata, fault = build_metadata(output, kind, manifests)
-    is_by_reference = any(manifest.image_folders for manifest in manifests.values())
-    card = build_card(metadata, build_page(kind, fault + (_BY_REFERENCE if is_by_reference else "")))
     found = read_card(output)
+    license = license or find_license(found)
+    metadata, fault = build_metadata(output, kind, manifests)
+    metadata = ({"license": license} if license else {}) | metadata
+    is_by_reference = any(manifest.image_folders for manifest in manifests.values())
+    recipe = read_stored_recipe(output)
+    measured = build_measured(manifests, recipe, read_scores(output, manifests), license)
+    card = build_card(metadata, build_page(kind, fault + (_BY_REFERENCE if is_by_reference else "")) + measured)
     if found is None or not is_edited(found):
         if found != card:
             output.write(CARD, card)
@@ -43,6 +51,12 @@ def write_card(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -> 
             f"{output.resolve_path(CARD)} was edited and is kept, but its {' and '.join(changed)} are not those of the "
             "set: remove it and run this again to see what a new card says"
         )
+
+
+def find_license(card: bytes | None) -> str | None:
+    """Returns the licence that a card states, or None."""
+    license = None if card is None else read_metadata(card).get("license")
+    return license if isinstance(license, str) else None
 
 
 def build_metadata(output: Folder, kind: str, manifests: Mapping[str, Manifest]) -> tuple[dict[str, Any], str]:
@@ -58,7 +72,7 @@ def build_metadata(output: Folder, kind: str, manifests: Mapping[str, Manifest])
 
 
 def build_page(kind: str, note: str) -> str:
-    """Returns the part of the card for people, with a note. It has no counts, which `shardloom stats` knows."""
+    """Returns the first part of the card for people, with a note."""
     return (
         f"# Output of `shardloom {kind}`\n\n"
         "The rows are in `data/`; `quarantine/` has those that were left out, if any, with reasons. `recipe.yaml` says "

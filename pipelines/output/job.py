@@ -1,7 +1,7 @@
 """Runs any command: plans its units, works on those that are not committed yet, and commits each.
 
 A command's `Job` defines its units and the work on one. `run_job` does everything else: the folder and its lock, the
-recipe, the earlier commits, the mark of an unfinished set, progress, times, the dataset card, clean-up,
+recipe, the earlier commits, the mark of an unfinished set, progress, times, the dataset card, clean-up, the report,
 totals and damage.
 """
 
@@ -19,9 +19,10 @@ from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
 from schemas.activity import report_activity
 from schemas.errors import UsageError
-from schemas.output_set.layout import CARD, DATA, MANIFESTS, PARTS, UNFINISHED, read_manifests
+from schemas.output_set.layout import CARD, DATA, MANIFESTS, PARTS, REPORT, UNFINISHED, read_manifests
 from schemas.output_set.lock import Lock, lock_output
 from schemas.output_set.manifest import Manifest
+from schemas.output_set.report import write_report
 from schemas.output_set.unit_outputs import get_unit_name
 from schemas.storage.folder import Folder
 
@@ -55,9 +56,16 @@ class Context:
 class OutputCommitter:
     """Commits the outputs of a run and holds its progress, its times and its lock."""
 
-    def __init__(self, output: Folder, lock: Lock, progress: Progress, times: RunTimes) -> None:
+    def __init__(
+        self,
+        output: Folder,
+        lock: Lock,
+        progress: Progress,
+        times: RunTimes,
+        commit_output: Callable[[Folder, Manifest], None] = commit,
+    ) -> None:
         self.progress, self.times, self.lock = progress, times, lock
-        self._output = output
+        self._output, self._commit = output, commit_output
 
     @property
     def lock_id(self) -> str:
@@ -71,7 +79,7 @@ class OutputCommitter:
     def commit(self, manifest: Manifest) -> None:
         """Commits an output. Raises `ShardloomError` when another run has taken the folder's lock."""
         self.check_lock()
-        commit(self._output, manifest)
+        self._commit(self._output, manifest)
 
 
 class Job(ABC, Generic[U]):
@@ -83,6 +91,8 @@ class Job(ABC, Generic[U]):
     items: str = "samples"
     """What the progress display counts."""
     needs_cluster: bool = False
+    has_report: bool = True
+    """Whether `view` shows its sets, so that its runs end with a report."""
 
     def settle_recipe(self, output: Folder) -> None:
         """Replaces the recipe by one that a set in this folder stores, where the two differ only in their form."""
@@ -164,6 +174,10 @@ class Job(ABC, Generic[U]):
             committer.progress.items += self.count(manifests)
             committer.progress.advance(sizes[self.get_unit_name(manifests[0])])
 
+    def commit_output(self, output: Folder, manifest: Manifest) -> None:
+        """Commits an output whose files exist."""
+        commit(output, manifest)
+
     def count(self, manifests: Iterable[Manifest]) -> int:
         """Returns the number of items in a unit's outputs."""
         return sum(manifest.rows_out for manifest in manifests)
@@ -201,11 +215,13 @@ def run_job(job: Job[U], output: str) -> Totals:
         clock = RunClock()
         if todo := [unit for unit in units if not job.is_done(context, unit)]:
             folder.write(UNFINISHED, b"")
+            folder.remove(REPORT)  # it shows the set as it was before
             for name in (name for unit in todo for name in job.find_leftovers(context, unit)):
                 folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)
             with context.show_progress(job.title, sum(map(job.get_progress_size, todo)), job.items) as progress:
-                job.carry_out(context, todo, OutputCommitter(folder, lock, progress, clock.times))
+                committer = OutputCommitter(folder, lock, progress, clock.times, job.commit_output)
+                job.carry_out(context, todo, committer)
         with report_activity(f"{job.title}: completing {folder.url}"), lock.take_turn():
             if todo:
                 clock.stop(folder)
@@ -228,4 +244,6 @@ def complete(job: Job[U], context: Context, is_changed: bool) -> Totals:
             write_card(folder, job.recipe.kind, manifests)
         job.clean(folder)
         job.finish(context)
+        if job.has_report and not folder.exists(REPORT):  # of runs that share a set, the first writes it
+            write_report(folder, manifests)
     return add_up_manifests(manifests.values())

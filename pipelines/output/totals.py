@@ -86,6 +86,7 @@ class Totals:
     rows_in: int = 0
     rows_out: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # rows that the recipe does not choose, by its option
     counts: Counter[str] = field(default_factory=Counter)
     damaged: dict[str, list[str]] = field(default_factory=dict)  # output -> what is wrong with its input
     is_unchanged: bool = field(default=False, compare=False)  # whether the run found every output committed
@@ -97,6 +98,7 @@ class Totals:
         self.rows_out += manifest.rows_out
         self.reasons.update(manifest.reasons)
         self.reasons.subtract(manifest.retried)
+        self.left_out.update(manifest.left_out)
         self.counts.update(manifest.counts)
         if manifest.damage:
             self.damaged[manifest.name] = manifest.damage
@@ -106,11 +108,17 @@ class Totals:
         """Returns the number of rows left out, for any reason."""
         return self.reasons.total()
 
+    @property
+    def rows_chosen(self) -> int:
+        """Returns the number of rows that the recipe chooses."""
+        return self.rows_in - self.left_out.total()
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the totals as plain data."""
         counters = {"reasons": dict(self.reasons), "counts": dict(self.counts), "damaged": self.damaged}
         rows = {"outputs": self.outputs, "rows_in": self.rows_in, "rows_out": self.rows_out}
-        return rows | {"quarantined": self.quarantined} | counters
+        left_out = {"left_out": dict(self.left_out)} if self.left_out else {}
+        return rows | {"quarantined": self.quarantined} | left_out | counters
 
 
 class DamagedInput(ShardloomError):
@@ -148,10 +156,10 @@ class EmptyOutputError(ShardloomError):
 
 def check_not_empty(result: Totals, output: str) -> None:
     """Raises `EmptyOutputError` with the count of each reason, if rows went in and all were left out."""
-    if result.rows_in > 0 and result.rows_out == 0:
+    if result.rows_chosen > 0 and result.rows_out == 0:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.most_common())
         raise EmptyOutputError(
-            f"{output}: none of {result.rows_in:,} rows came out ({reasons or 'no reason is recorded'}): "
+            f"{output}: none of {result.rows_chosen:,} rows came out ({reasons or 'no reason is recorded'}): "
             f"see {QUARANTINE}/ there for the details of each"
         )
 

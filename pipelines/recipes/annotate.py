@@ -11,6 +11,7 @@ from curation.engines.stages import StageName, get_caption_name, get_kind, make_
 from curation.images.decode import DecodeLimits
 from curation.images.filters import ImageFilters
 from pipelines.recipes.base import Recipe, RunOptions
+from pipelines.recipes.rows import ChosenRows
 from schemas.output_set.options import Globs, Options, RecipePath
 from schemas.output_set.recipe_paths import RelativeToRecipe
 
@@ -186,7 +187,7 @@ class AnnotateRun(RunOptions):
         return self
 
 
-class AnnotateRecipe(Recipe):
+class AnnotateRecipe(ChosenRows, Recipe):
     """Annotates the images of WebDataset shards."""
 
     kind: ClassVar[str] = "annotate"

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from pipelines.recipes.base import Recipe, RunOptions
+from pipelines.recipes.rows import ChosenRows
 from schemas.output_set.options import Globs, Options
 
 
@@ -64,7 +65,7 @@ class DownloadRun(DownloadLimits, RunOptions):
     )
 
 
-class DownloadRecipe(ImageOptions, Recipe):
+class DownloadRecipe(ChosenRows, ImageOptions, Recipe):
     """Describes a download of the images of DataComp metadata."""
 
     kind: ClassVar[str] = "download"

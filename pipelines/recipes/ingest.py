@@ -8,6 +8,7 @@ from curation.documents.filters import DocumentFilters
 from curation.sources import SOURCES, ReadOptions
 from pipelines.recipes.base import TOKENIZER, Recipe, RunOptions
 from pipelines.recipes.download import DownloadOptions
+from pipelines.recipes.rows import ChosenRows
 from schemas.errors import UsageError
 from schemas.output_set.options import Globs, PathOrName
 
@@ -24,7 +25,7 @@ class IngestRun(RunOptions):
     row_seconds: float = Field(ROW_SECONDS, gt=0, le=86_400, description="CPU seconds after which a row is quarantined")
 
 
-class IngestRecipe(Recipe):
+class IngestRecipe(ChosenRows, Recipe):
     """Describes the conversion of a published data set into training shards."""
 
     kind: ClassVar[str] = "ingest"

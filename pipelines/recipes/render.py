@@ -7,12 +7,13 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 from curation.captions.families import FAMILIES
 from curation.captions.family import CaptionOptions
 from pipelines.recipes.base import Recipe
+from pipelines.recipes.rows import FilteredRows
 from schemas.masking import mask_values
 from schemas.output_set.options import RecipePath
 from schemas.output_set.recipe_paths import anchor_paths
 
 
-class RenderRecipe(Recipe):
+class RenderRecipe(FilteredRows, Recipe):
     """Describes captions of one family, rendered from an annotation set.
 
     All other keys are the family's options, such as `RenderRecipe(family="grounding", input="set", min_boxes=2)`.
@@ -52,4 +53,4 @@ class RenderRecipe(Recipe):
     def resolve(self) -> dict[str, Any]:
         """Returns all that can alter the output, as plain data; the family's options are at the same level."""
         values = {"kind": self.kind, "family": self.family, "input": self.input} | self.options.model_dump(mode="json")
-        return mask_values(values)  # type: ignore[no-any-return]
+        return mask_values(values | self.dump_row_options())  # type: ignore[no-any-return]

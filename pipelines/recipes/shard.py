@@ -5,10 +5,11 @@ from typing import ClassVar, Literal
 from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator
 
 from pipelines.recipes.base import TOKENIZER, Recipe
+from pipelines.recipes.rows import FilteredRows
 from schemas.output_set.options import Globs, PathOrName, RecipePath
 
 
-class ShardRecipe(Recipe):
+class ShardRecipe(FilteredRows, Recipe):
     """Describes training shards made from image shards and a caption set."""
 
     kind: ClassVar[str] = "shard"

@@ -1,7 +1,6 @@
 """Renders captions from an annotation set: one caption file per annotation file, without engines or images."""
 
 import functools
-import io
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions
 from curation.engines.stages import get_caption_name
+from pipelines.inputs.row_filter import RowFilter
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.output.writer import encode_parquet, write_output
@@ -18,6 +18,7 @@ from pipelines.recipes.annotate import AnnotateRecipe
 from pipelines.recipes.render import RenderRecipe
 from pipelines.render.base_captions import BaseCaptionFiles, ShardBaseCaptions, read_identities
 from pipelines.render.batch import render_batch
+from pipelines.render.chosen_rows import ChosenTable, choose_sources, open_condition, read_chosen
 from pipelines.render.rendering import FILES, Rendering
 from pipelines.render.units import RenderUnit, RenderUnits, find_data, get_data_name
 from schemas.errors import ShardloomError, UsageError
@@ -51,8 +52,16 @@ class RenderJob(Job[Manifest]):
     def plan(self, context: Context) -> list[Manifest]:
         """See `Job`."""
         sources = read_annotation_manifests(self._annotations, self._rendering)
+        self._condition = open_condition(self.recipe, self._annotations, sources)
         self._bases = open_base_captions(self.recipe)
-        return sources
+        chosen = choose_sources(self.recipe, sources)
+        self._choices = {source.name: choice for source, choice in chosen}
+        return [source for source, _ in chosen]
+
+    def get_progress_size(self, unit: Manifest) -> int:
+        """See `Job`. Counts the chosen rows, where the recipe chooses rows by their places."""
+        choice = self._choices[unit.name]
+        return 1 if choice is None else choice.chosen
 
     def describe_change(self, unit: Manifest | None, manifest: Manifest) -> str:
         """See `Job`. Captions remain valid if their annotations have been removed."""
@@ -74,11 +83,12 @@ class RenderJob(Job[Manifest]):
 
     def load(self, todo: list[Manifest]) -> RenderUnits:
         """See `Job`."""
-        return RenderUnits(todo, self._partition)
+        return RenderUnits(todo, self._partition, self._choices)
 
     def make_task(self, context: Context) -> Callable[[RenderUnit], Manifest]:
         """See `Job`."""
-        return functools.partial(render_file, self._rendering, context.output, self._annotations, self._bases)
+        shared = (self._rendering, context.output, self._annotations, self._bases, self._condition)
+        return functools.partial(render_file, *shared)
 
     def count(self, manifests: Iterable[Manifest]) -> int:
         """See `Job`."""
@@ -129,6 +139,7 @@ def render_file(
     output: Folder,
     annotations: Folder,
     bases: BaseCaptionFiles | None,
+    condition: RowFilter | None,
     unit: RenderUnit,
 ) -> Manifest:
     """Renders one annotation file and writes the outputs. They take effect once the caller commits the manifest."""
@@ -139,10 +150,11 @@ def render_file(
     rendered: list[pa.Table] = []
     rejected: list[pa.Table] = []
     changes = Counter[str]()
-    rows_in = 0
+    chosen: ChosenTable | None = None
     if data is not None:
-        rows = read_table(io.BytesIO(data), rendering.list_columns(), annotations.resolve_path(get_data_name(source)))
-        rows_in = rows.num_rows
+        path = annotations.resolve_path(get_data_name(source))
+        chosen = read_chosen(data, rendering.list_columns(), path, unit.choice, condition)
+        rows = chosen.rows
         if bases is not None:
             from pipelines.render.caption_partition import find_captions
 
@@ -160,7 +172,7 @@ def render_file(
         source.name,
         recipe.compute_sha256(),
         inputs=list_inputs(source, bases),
-        rows_in=rows_in,
+        rows_in=0 if chosen is None else chosen.rows_in,
         data=write_output(output, get_data_name(source), encode_parquet(rendered, schema), rows_out),
         others=[
             write_output(
@@ -175,6 +187,7 @@ def render_file(
         | ({} if found is None else found.count_matches(list_keys(rendered)))
         | changes,
         fingerprints=source.fingerprints | rendering.fingerprints,
+        left_out={} if chosen is None else chosen.left_out,
     )
 
 

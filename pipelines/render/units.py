@@ -1,9 +1,11 @@
 """Defines the units of rendering: an annotation file, and where the base captions that it may need are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pipelines.inputs.row_choice import RowChoice
 from schemas.output_set.layout import DATA
 from schemas.output_set.manifest import Manifest, OutputFile
 
@@ -18,20 +20,27 @@ class RenderUnit:
 
     source: Manifest
     segments: "tuple[Segment, ...]" = ()
+    choice: RowChoice | None = None  # of its rows; None: all
 
 
 class RenderUnits(Sequence[RenderUnit]):
     """Holds the units of a run, each built on access: the segments of all of them may take gigabytes."""
 
-    def __init__(self, sources: Sequence[Manifest], partition: "CaptionPartition | None") -> None:
-        self._sources, self._partition = sources, partition
+    def __init__(
+        self,
+        sources: Sequence[Manifest],
+        partition: "CaptionPartition | None",
+        choices: Mapping[str, RowChoice | None] = MappingProxyType({}),
+    ) -> None:
+        self._sources, self._partition, self._choices = sources, partition, choices
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def __getitem__(self, at: Any) -> Any:
         source = self._sources[at]
-        return RenderUnit(source, () if self._partition is None else self._partition.find_segments(source.name))
+        segments = () if self._partition is None else self._partition.find_segments(source.name)
+        return RenderUnit(source, segments, self._choices.get(source.name))
 
 
 def get_data_name(source: Manifest) -> str:

@@ -26,6 +26,7 @@ class SelectJob(Job[InputShard]):
 
     title = "select"
     items = "rows"
+    has_report = False
 
     def __init__(self, recipe: SelectRecipe) -> None:
         self.recipe: SelectRecipe = recipe

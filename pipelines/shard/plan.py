@@ -42,6 +42,14 @@ class ShardUnit:
         return sum(sample_range.stop - sample_range.start for sample_range in self.sample_ranges)
 
     @property
+    def left_out(self) -> int:
+        """The number of samples in it that the recipe does not choose."""
+        return sum(
+            int(sample_range.census.left_out[sample_range.start : sample_range.stop].sum())
+            for sample_range in self.sample_ranges
+        )
+
+    @property
     def inputs(self) -> list[InputFile]:
         """The image shards, as they were in the census."""
         return [

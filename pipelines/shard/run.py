@@ -4,10 +4,8 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from curation.captions.choice import choose_caption
-from curation.documents.filters import choose_stored_extension
 from curation.tokens import TokenCounter, load_token_counter
-from pipelines.inputs.shards import InputShard, list_labelled_shards
+from pipelines.inputs.shards import InputShard, choose_samples, list_labelled_shards
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.references import list_tars, refer_to_image
 from pipelines.output.totals import Totals
@@ -18,13 +16,11 @@ from pipelines.shard.caption_set import CaptionSet
 from pipelines.shard.census import take_census
 from pipelines.shard.join import JoinedSample
 from pipelines.shard.plan import ShardUnit, cut_units, has_changed
+from pipelines.shard.training_sample import make_captioned_image, open_condition
 from schemas.output_set.image_folders import describe_folders, make_tar_path
 from schemas.output_set.manifest import HIDDEN_FILES, UNREADABLE_METADATA, Manifest
-from schemas.records.caption import Caption
-from schemas.records.captioned_image import CaptionedImage
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import QuarantinedRow
-from schemas.records.training_text import to_training_text
 from schemas.storage.folder import Folder
 
 
@@ -40,11 +36,14 @@ class ShardJob(Job[ShardUnit]):
     def plan(self, context: Context) -> list[ShardUnit]:
         """See `Job`."""
         recipe = self.recipe
-        inputs = list_labelled_shards(recipe.images, ".tar")
+        condition = open_condition(recipe)
+        inputs = choose_samples(list_labelled_shards(recipe.images, ".tar"), recipe)
         self._counter = load_token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
         with context.show_progress("join", len(inputs), "samples") as progress:
             censuses = []
-            for census in context.runner.map(functools.partial(take_census, self._captions), inputs):
+            for census in context.runner.map(
+                functools.partial(take_census, self._captions, condition=condition), inputs
+            ):
                 censuses.append(census)
                 progress.advance(1)
         order = {shard.path: position for position, shard in enumerate(inputs)}
@@ -104,6 +103,7 @@ def write_joined_shard(
         damage=unit.damage,
         fingerprints=get_fingerprints(counter),
         image_folders=describe_folders(list_tars(written.rows), output),
+        left_out={} if recipe.row_option is None else {recipe.row_option: unit.left_out},
     )
 
 
@@ -124,31 +124,3 @@ def read_joined_samples(
                 yield sample_range.shard, sample
             else:
                 left_out.append(QuarantinedRow.from_rejected(sample.key, sample.uid, "shard", sample.fault))
-
-
-def make_captioned_image(recipe: ShardRecipe, key: str, shard: str, joined: JoinedSample) -> CaptionedImage:
-    """Builds the training sample. Its key is new, because keys of several input shards may be equal."""
-    image, matched = joined.matched.image, joined.matched
-    return CaptionedImage(
-        key=key,
-        uid=image.uid or "",
-        url=image.url or "",
-        source_shard=shard,
-        source_key=image.key,
-        width=matched.width,
-        height=matched.height,
-        sha256=matched.sha256,
-        alt_text=image.caption,
-        text=read_caption(joined.captions, recipe),
-        captions=joined.captions_json,
-        metadata=matched.row.metadata,
-        extension=choose_stored_extension(image.extension, image.image.data),
-        image=image.image.data,
-    )
-
-
-def read_caption(captions: list[Caption], recipe: ShardRecipe) -> str:
-    """Returns the caption of the granularity that the recipe asks for; if there is none, an empty text (counted)."""
-    chosen = choose_caption(captions, recipe.granularity, recipe.raw_caption)
-    # parsed before, so at most a byte order mark is removed
-    return "" if chosen is None else to_training_text(chosen.text) or ""

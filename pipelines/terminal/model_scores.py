@@ -36,8 +36,34 @@ def print_model_scores(found: dict[str, Any]) -> None:
         notes = [f"{count:,} rows quarantined as {reason}" for reason, count in task["quarantined"].items()]
         notes += [f"{task['errors']:,} questions too long for the model, scored as not answered"] * bool(task["errors"])
         notes += [f"{task['cut']:,} answers cut by max_new_tokens"] * bool(task["cut"])
+        notes += [f"{count:,} without a verdict: {reason}" for reason, count in task["without_verdict"].items()]
+        if task["scored_by"].startswith("judge "):
+            notes = [f"scored by the {task['scored_by']}", *notes]
         if notes:
             print_result(f"{task['name']}: {', '.join(notes)}")
+        if task["leaks"] is not None:
+            _print_leaks(task)
+
+
+def _print_leaks(task: dict[str, Any]) -> None:
+    """Prints how many questions are in training sets, the score without them, and pairs of a question and a sample."""
+    leaks, compared = task["leaks"], task["leaks"]["compared"]
+    share = leaks["questions"] / max(task["questions"], 1)
+    print_result(
+        f"{task['name']}: {leaks['questions']:,} of {task['questions']:,} questions ({share:.1%}) are in "
+        f"{', '.join(compared['sets'])}: {leaks['by_image']:,} by an image, {leaks['by_text']:,} by a text, "
+        f"{leaks['by_both']:,} by both in one of its {compared['samples']:,} samples"
+    )
+    for what in ("images", "texts"):
+        if count := compared[f"questions_without_{what}"]:
+            print_result(f"  {count:,} questions have no {what[:-1]} that can be compared")
+    for pair in leaks["pairs"]:
+        found = [f"image, {pair['distance']} of 256 bits differ"] if pair["distance"] is not None else []
+        found += [f"text, {pair['share']:.0%} of its 8-grams"] if pair["share"] is not None else []
+        print_result(f"  {pair['question']} = {pair['set']}/{pair['key']} ({'; '.join(found)})")
+    if leaks["questions"]:
+        figure, estimate = next(iter(leaks["figures"].items()))
+        print_result(f"  {figure} without them: {format_estimate(estimate).replace(chr(10), ', ')}")
 
 
 def _format_difference(figure: dict[str, float | None]) -> str:

@@ -101,10 +101,17 @@ _FIGURES = {
         "ap": "AP",
         "mean_iou": "IoU",
     },
-    "ocr": {"cer": "CER", "wer": "WER", "places_found": "text boxes\nfound"},
+    "ocr": {
+        "cer": "CER",
+        "wer": "WER",
+        "ordinary_cer": "CER\n(ordinary)",
+        "ordinary_wer": "WER\n(ordinary)",
+        "places_found": "text boxes\nfound",
+    },
 }
 
-_OPTIONAL_FIGURES = ("recall_asked", "places_found")  # of sets with tags, and of truths with places
+_OPTIONAL_FIGURES = ("recall_asked", "ordinary_cer", "ordinary_wer", "places_found")
+"""Those of sets with tags, of complete truths where jiwer is installed, and of truths with places."""
 
 
 def compute_busy_share(counters: dict[str, float]) -> float:
@@ -128,6 +135,11 @@ def print_evaluation(found: dict[str, Any]) -> None:
             f"AP: average precision, interpolated at {found['interpolation']}; its total is the mean of the classes, "
             "and each other total is that of all boxes together"
         )
+        if (estimate := found["total"]["coco_ap"])["value"] is not None:
+            figure = format_estimate(estimate).replace("\n", ", ")
+            print_result(f"COCO's AP@[.5:.95], by pycocotools: {figure}; --json has that of each class")
+    elif found["total"]["ordinary_cer"]["value"] is not None:
+        print_result("ordinary: by jiwer, in the order of reading, which the other rates ignore")
     images = found["images"]
     failed = f", {images['failed']:,} of them with nothing found, because the engine failed" if images["failed"] else ""
     print_result(f"scored: {images['scored']:,} of {images['truth']:,} images of the ground truth{failed}")

@@ -13,12 +13,14 @@ from schemas.errors import ShardloomError, StorageError, UsageError, to_one_line
 from schemas.output_set.image_folders import locate_folders, parse_places
 from schemas.output_set.layout import (
     CARD,
+    CROISSANT,
     DATA,
     INDEX,
     MANIFESTS,
     MAX_MANIFEST,
     PARTS,
     QUARANTINE,
+    REPORT,
     STATS,
     DamagedManifest,
     list_manifest_files,
@@ -246,7 +248,9 @@ def find_index_faults(folder: Folder, index: str, expected: Iterable[dict[str, A
 
 def find_stray_files(folder: Folder, manifests: dict[str, Manifest], unread: set[str]) -> Iterator[str]:
     """Yields the files of the set that no manifest lists, except those whose own manifest can't be read."""
-    known = {RECIPE_FILE, STATS, CARD} | {out.path for manifest in manifests.values() for out in manifest.outputs}
+    known = {RECIPE_FILE, STATS, CARD, CROISSANT, REPORT} | {
+        out.path for manifest in manifests.values() for out in manifest.outputs
+    }
     for below in ("", DATA, INDEX, QUARANTINE):
         for name in folder.list_files(below):
             path = f"{below}/{name}" if below else name

@@ -7,7 +7,8 @@ from itertools import pairwise
 import leather
 from leather import theme
 
-from pipelines.view.page import Bars, Chart, Drawing
+from curation.scores.bootstrap import Estimate
+from pipelines.view.page import Bars, Chart, Drawing, Interval, Intervals
 
 WIDTH, HEIGHT = 420, 220  # units of a drawing, about as many pixels on the narrowest screen
 MAX_BARS = 12  # of a chart of names; the others are counted together
@@ -44,6 +45,26 @@ def draw_shares(title: str, shares: Sequence[tuple[str, float, float]], note: st
     for name, asked, got in shares:
         rows += [(f"{name}, asked", asked, f"{asked:.1%}"), (f"{name}, got", got, f"{got:.1%}")]
     return Bars(title, tuple(rows), note)
+
+
+def draw_estimates(title: str, figures: Mapping[str, Estimate], note: str = "") -> list[Chart]:
+    """Returns a chart of measured figures with their intervals, to one scale; nothing without a value.
+
+    Figures are shown in %. Where one is over 100 %, it is the end of the scale for all.
+    """
+    known = {name: one for name, one in figures.items() if one.value is not None and math.isfinite(one.value)}
+    ends = [end for one in known.values() for end in (one.value, one.high) if end is not None]
+    most = max([1.0, *ends])
+    rows = tuple(_make_interval(name, one, most) for name, one in known.items())
+    return [Intervals(title, rows, note)] if rows else []
+
+
+def _make_interval(name: str, figure: Estimate, most: float) -> Interval:
+    value = figure.value or 0.0
+    low, high = (value if end is None else end for end in (figure.low, figure.high))
+    shown = f"{value:.1%}" if figure.low is None else f"{value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
+    place, first, last = (min(1.0, max(0.0, end / most)) for end in (value, low, high))
+    return Interval(name, place, first, last, shown)
 
 
 def draw_histogram(title: str, values: Sequence[float | None], low: float, high: float) -> Drawing:

@@ -14,12 +14,15 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipelines.view.page import MAX_TEXT, Bars, Chips, Drawing, Page, Picture, Text, TextGroup
+from pipelines.view.page import MAX_TEXT, Bars, Chips, Drawing, Intervals, Page, Picture, Text, TextGroup
 from schemas.masking import mask_secrets
 from schemas.terminal import escape_controls
 
 _FOLDER = Path(__file__).parent / "files"
-_TESTS = {"picture": Picture, "text": Text, "group": TextGroup, "chips": Chips, "bars": Bars, "drawing": Drawing}
+_TESTS = {
+    **{"picture": Picture, "text": Text, "group": TextGroup, "chips": Chips},
+    **{"bars": Bars, "intervals": Intervals, "drawing": Drawing},
+}
 
 
 def write_html(page: Page) -> bytes:

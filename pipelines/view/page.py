@@ -19,6 +19,7 @@ class Shape:
     label: str
     score: float | None = None
     is_labelled: bool = False  # whether its label is written beside it
+    status: str = ""  # against a ground truth: `missed` or `false_alarm`
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class TextGroup:
 
     title: str
     texts: tuple[Text, ...]
+    origin: tuple[tuple[str, str], ...] = ()  # where they come from: names with values, which unfold
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Chip:
     text: str
     note: str = ""
     shapes: tuple[int, ...] = ()
+    status: str = ""  # as of a piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,26 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """Holds a measured figure with the ends of its interval, as lengths from 0 to 1, and in words."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Holds a chart of measured figures."""
+
+    title: str
+    rows: tuple[Interval, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """Holds a chart as SVG that this program has drawn, with every text in it escaped."""
 
@@ -141,7 +164,7 @@ class Drawing:
     note: str = ""
 
 
-Chart = Bars | Drawing
+Chart = Bars | Intervals | Drawing
 
 
 @dataclass(slots=True)

@@ -1,7 +1,7 @@
 """Chooses the rows that a page shows: a sample spread over the files of a set, one key, or those that meet a condition.
 
 A sample reads few files, as a page of a set with a million rows should take seconds; a condition reads on until it has
-enough rows.
+enough rows. Where time is short, the sample is of the first rows of each file, whose images a tar has first.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,15 +50,23 @@ class Choice:
         return f"{self.shown:,} of {self.matching:,} rows; charts are of {seen}"
 
 
-def choose_rows(names: Sequence[str], load: Callable[[str], pa.Table], options: ViewOptions, place: str) -> Choice:
+def choose_rows(
+    names: Sequence[str],
+    load: Callable[[str], pa.Table],
+    options: ViewOptions,
+    place: str,
+    max_files: int = MAX_FILES,
+    is_filtered: bool = False,
+) -> Choice:
     """Returns the rows to show of the files with these names, which `load` reads. Raises `UsageError` if none is left.
 
-    `place` names the set in errors.
+    `place` names the set in errors. A sample is from at most `max_files` files; if `is_filtered`, `load` leaves rows
+    out, and all files are read until there are enough.
     """
     condition = None if options.where is None else RowFilter.parse(options.where)
     choice = Choice(len(names))
-    order = _order_files(len(names))
-    planned = len(order) if options.key is not None else min(MAX_FILES, len(order))
+    order = _order_files(len(names), max_files)
+    planned = len(order) if options.key is not None else min(max_files, len(order))
     for visited, number in enumerate(order):
         table = load(names[number])
         if not choice.seen and condition is not None:
@@ -66,16 +74,17 @@ def choose_rows(names: Sequence[str], load: Callable[[str], pa.Table], options: 
         if len(choice.seen) < MAX_FILES:
             choice.seen.append(table)
         found = table if condition is None else condition.apply(table)
-        found = found if options.key is None else _find_key(found, options.key, names[number])
+        found = found if options.key is None else find_key(found, options.key, names[number])
         choice.matching += found.num_rows
         wanted = -(-(options.sample - choice.shown) // max(1, planned - visited))
         if options.key is not None:
             wanted = 1
         if found.num_rows:
-            choice.parts.append(ChosenRows(names[number], _select_spread(found, wanted)))
+            rows = select_spread(found, wanted) if options.deadline is None else found.slice(0, wanted)
+            choice.parts.append(ChosenRows(names[number], rows))
         if choice.shown >= options.sample or (options.key is not None and choice.shown):
             break
-        if condition is None and visited + 1 >= planned:
+        if options.is_late or (condition is None and not is_filtered and visited + 1 >= planned):
             break
     choice.parts.sort(key=lambda part: part.name)
     if not choice.parts and (options.key is not None or condition is not None):
@@ -84,13 +93,13 @@ def choose_rows(names: Sequence[str], load: Callable[[str], pa.Table], options: 
     return choice
 
 
-def _order_files(count: int) -> list[int]:
-    """Returns the numbers of all files: first some that are spread evenly, then the others."""
-    first = list(dict.fromkeys(count * number // MAX_FILES for number in range(min(MAX_FILES, count))))
+def _order_files(count: int, most: int) -> list[int]:
+    """Returns the numbers of all files: first at most `most` that are spread evenly, then the others."""
+    first = list(dict.fromkeys(count * number // most for number in range(most)))[:count]
     return first + [number for number in range(count) if number not in set(first)]
 
 
-def _find_key(table: pa.Table, key: str, name: str) -> pa.Table:
+def find_key(table: pa.Table, key: str, name: str) -> pa.Table:
     """Returns the rows with a key or a uid; a key after the name of its file and a slash is of that file alone."""
     wanted_file, _, wanted = key.rpartition("/")
     if wanted_file not in ("", name):
@@ -101,7 +110,7 @@ def _find_key(table: pa.Table, key: str, name: str) -> pa.Table:
     return table.filter(found)
 
 
-def _select_spread(table: pa.Table, count: int) -> pa.Table:
+def select_spread(table: pa.Table, count: int) -> pa.Table:
     """Returns so many rows of a table, evenly spread over it, in their order."""
     if table.num_rows <= count:
         return table

@@ -1,7 +1,9 @@
 """Opens an output set for viewing: its recipe, its manifests and what these count."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pipelines.output.totals import Totals, add_up_manifests
@@ -12,23 +14,29 @@ from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
+EVALUATION = "evaluation"  # the kind of what `evaluate model` writes, which has no recipe
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class SetSource:
-    """Holds a set that is viewed."""
+    """Holds what is viewed: an output set, or the folder of a training run or an evaluation, which has no manifests."""
 
     folder: Folder
     recipe: dict[str, Any]
-    manifests: dict[str, Manifest]
-    totals: Totals
+    known: Mapping[str, Manifest] | None = None  # its manifests, where they have been read
 
-    @classmethod
-    def open(cls, folder: Folder, recipe: dict[str, Any]) -> "SetSource":
-        """Reads the manifests of the set. Raises `ShardloomError` for one with nothing committed."""
-        manifests = read_manifests(folder)
+    @cached_property
+    def manifests(self) -> dict[str, Manifest]:
+        """Returns the manifests of the set by name. Raises `ShardloomError` for one with nothing committed."""
+        manifests = read_manifests(self.folder) if self.known is None else dict(self.known)
         if not manifests:
-            raise ShardloomError(f"{folder.url}: nothing is committed yet: run its command first")
-        return cls(folder, recipe, manifests, add_up_manifests(manifests.values()))
+            raise ShardloomError(f"{self.folder.url}: nothing is committed yet: run its command first")
+        return manifests
+
+    @cached_property
+    def totals(self) -> Totals:
+        """Returns what the manifests count."""
+        return add_up_manifests(self.manifests.values())
 
     @property
     def kind(self) -> str:

@@ -7,6 +7,7 @@ may have made, is in the page.
 import base64
 import hashlib
 import io
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -25,8 +26,12 @@ _MAX_SHARE = 160 << 10  # bytes of one picture, however few there are
 class Thumbnails:
     """Makes the pictures of a page, each within its share of the bytes for all of them."""
 
-    def __init__(self, max_bytes: int, pictures: int) -> None:
-        """Takes the bytes of the page, and the number of pictures that are expected."""
+    def __init__(self, max_bytes: int, pictures: int, is_late: Callable[[], bool] = lambda: False) -> None:
+        """Takes the bytes of the page, and the number of pictures that are expected.
+
+        No picture is made once `is_late` returns True: a document may have hundreds.
+        """
+        self._is_late = is_late
         self._left = int(max_bytes * PICTURES_SHARE)
         self._share = min(_MAX_SHARE, self._left // max(1, pictures))
 
@@ -38,6 +43,8 @@ class Thumbnails:
             return Picture(fault="its image was not found", title=title)
         if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
             return Picture(fault="its image has changed since the set was made", title=title)
+        if self._is_late():
+            return Picture(fault="left out: the time for the page was over", title=title)
         if self._left < self._share // 2:
             return Picture(fault="left out: the page has reached its size", title=title)
         try:

@@ -9,6 +9,8 @@ from schemas.storage.folder import Folder, UnsafeFile
 DATA, INDEX, QUARANTINE, MANIFESTS, PARTS = "data", "index", "quarantine", "manifests", "parts"
 STATS = "stats.json"
 CARD = "README.md"  # the dataset card, which anyone may edit: no manifest lists it
+CROISSANT = "croissant.json"  # the Croissant metadata, which `shardloom card` writes: no manifest lists it
+REPORT = "report.html"  # what a sample of the set holds, as a page: no manifest lists it, and nothing reads it
 UNFINISHED = f"{PARTS}/unfinished"  # exists from before the first commit until after the last: no source yet
 
 MAX_MANIFEST = 64 << 20

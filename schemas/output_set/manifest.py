@@ -78,6 +78,8 @@ class Manifest(BaseModel):
     rows_in: NonNegativeInt
     rows_out: NonNegativeInt
     reasons: dict[str, NonNegativeInt]  # rows quarantined, by reason
+    # rows that the recipe does not choose, by its option: `limit`, `sample` or `where`; otherwise not written
+    left_out: dict[str, NonNegativeInt] = Field({}, exclude_if=lambda left_out: not left_out)
     counts: dict[str, NonNegativeInt] = {}  # other counts to add up over outputs: text lines, captions, empty alt texts
     outputs: list[OutputFile]
     fingerprints: dict[str, EngineFingerprint] = Field(  # of engines, tokenizers and anything else not in `inputs`
@@ -86,6 +88,8 @@ class Manifest(BaseModel):
     )
     retried: dict[str, NonNegativeInt] = {}  # rows that earlier outputs quarantined, by reason; they count here now
     damage: list[str] = []  # parts of the input that could not be read, and where
+    # Runs that have worked on the output: `shardloom retry` adds one. Written from the second on.
+    attempts: PositiveInt = Field(1, exclude_if=lambda attempts: attempts == 1)
     # The first of several outputs of a unit stores their number, so that a lost one is noticed; otherwise not written.
     unit_outputs: PositiveInt = Field(1, le=MAX_OUTPUTS, exclude_if=lambda outputs: outputs == 1)
     # of the tars that the index refers to; otherwise not written
@@ -107,11 +111,12 @@ class Manifest(BaseModel):
         damage: Sequence[str] = (),
         retried: Mapping[str, int] | None = None,
         image_folders: Sequence[ImageFolder] = (),
+        left_out: Mapping[str, int] | None = None,
     ) -> Self:
         """Builds the manifest of an output with the file `data` (None if it has no rows) and the files `others`.
 
         `reasons` are the reasons of the quarantined rows, one per row or counted. Raises `ShardloomError` if `rows_in`
-        is not the number of rows in `data` plus those quarantined.
+        is not the number of rows in `data` plus those quarantined and those left out by the recipe.
         """
         return cls(
             name=name,
@@ -120,6 +125,7 @@ class Manifest(BaseModel):
             rows_in=rows_in,
             rows_out=0 if data is None else data.rows,
             reasons=dict(sorted(Counter(reasons).items())),
+            left_out=dict(left_out or {}),
             counts=dict(counts or {}),
             outputs=[*([] if data is None else [data]), *others],
             fingerprints=dict(fingerprints or {}),
@@ -130,11 +136,10 @@ class Manifest(BaseModel):
 
     def model_post_init(self, context: Any) -> None:
         """Raises `ShardloomError` if rows are unaccounted for: nothing may be lost silently."""
-        quarantined = sum(self.reasons.values())
-        if self.rows_in != self.rows_out + quarantined:
-            raise ShardloomError(
-                f"{self.name}: {self.rows_in} rows in, but {self.rows_out} out and {quarantined} quarantined"
-            )
+        quarantined, left_out = sum(self.reasons.values()), sum(self.left_out.values())
+        if self.rows_in != self.rows_out + quarantined + left_out:
+            parts = [f"{self.rows_out} out", f"{quarantined} quarantined"] + [f"{left_out} left out"] * bool(left_out)
+            raise ShardloomError(f"{self.name}: {self.rows_in} rows in, but {' and '.join(parts)}")
 
     def to_json(self) -> bytes:
         """Returns the file's bytes, sealed so that a change of any byte is detected."""

@@ -62,6 +62,12 @@ class _Picture(_Line):
     width: Side  # pixels of the picture on which the boxes were drawn; the stored picture may be scaled
     height: Side
 
+    def has_shape_of(self, width: int, height: int) -> bool:
+        """Returns whether an image is a scaled copy of the picture, with sides rounded to pixels."""
+        return (
+            abs(width * self.height / self.width - height) <= 1 or abs(height * self.width / self.height - width) <= 1
+        )
+
     def _normalise(self, box: tuple[float, float, float, float]) -> Box:
         return box[0] / self.width, box[1] / self.height, box[2] / self.width, box[3] / self.height
 
@@ -175,6 +181,11 @@ class TextTruth(_Picture):
     def illegible_boxes(self) -> list[Box]:
         """Returns the boxes of the illegible texts, normalised to [0, 1]."""
         return [self._normalise(item.bbox) for item in self.items if item.bbox and item.ignore]
+
+    @property
+    def placed_items(self) -> list[tuple[TrueText, Box | None]]:
+        """Returns all items, each with its box normalised to [0, 1], if it has one."""
+        return [(item, None if item.bbox is None else self._normalise(item.bbox)) for item in self.items]
 
     @property
     def texts(self) -> list[str]:

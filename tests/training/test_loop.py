@@ -54,6 +54,7 @@ def test_what_a_run_leaves(done: TrainResult, asked: TrainRecipe, folder: Path) 
         "metrics.jsonl",
         "model",
         "recipe.yaml",
+        "report.html",
     ]
     assert sorted(path.name for path in (done.folder / "checkpoints").iterdir()) == ["step-00000004", "step-00000006"]
     again = load_train_recipe(str(done.folder / RECIPE_FILE))

@@ -15,6 +15,7 @@ from curation.mixture.plan import Mixture, Source, plan_mixture
 from curation.mixture.sources import open_sources
 from schemas.errors import UsageError
 from training.data.counting import PartTokenCounter
+from training.data.held_out.sets import check_no_overlap, make_held_out_set_options
 from training.data.images import ImageTiler
 from training.data.markup import Markup
 from training.data.options import DataOptions, SourceTextOptions
@@ -76,7 +77,8 @@ def build_pack_plan(
         ),
         "the text": _hash([markup.fingerprint, [rule.model_dump(mode="json") for rule in rules]]),
     }
-    held_out = None if options.held_out is None else HeldOut(options.held_out.share, options.seed)
+    share = None if options.held_out is None else options.held_out.share
+    held_out = None if share is None else HeldOut(share, options.seed)
     if held_out is not None:  # as runs name their data that hold nothing out
         fingerprint["the held-out samples"] = _hash([held_out.share, held_out.seed])
     form = SequenceFormat(
@@ -88,7 +90,12 @@ def build_pack_plan(
         tiler=shape,
     )
     sources_in_order = Sources(names, tables, rules, tilers, np.asarray(numbers, np.int64))
-    return PackPlan(plan, sources_in_order, form, fingerprint, held_out)
+    held_out_sets = None
+    if (of_sets := make_held_out_set_options(options)) is not None:
+        held_out_sets = build_pack_plan(of_sets, model, tokenizer, image_size, patch_size)
+        check_no_overlap(sources_in_order, held_out_sets.sources)
+        fingerprint["the held-out sets"] = _hash(held_out_sets.fingerprint)
+    return PackPlan(plan, sources_in_order, form, fingerprint, held_out, held_out_sets)
 
 
 def _select_measures(options: DataOptions, table: SampleTable, markup: Markup) -> dict[str, NDArray[np.int32]]:

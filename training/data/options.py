@@ -1,11 +1,11 @@
 """Defines the options of the trainer's data: a mixture, and how its samples become sequences."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from curation.mixture.options import MixtureOptions
-from schemas.output_set.options import Options, RecipePath
+from schemas.output_set.options import Globs, Options, RecipePath
 from training.model.chat_format import ChatFormat
 from training.model.tiling_options import SourceTilingOptions
 
@@ -36,16 +36,55 @@ class SourceTextOptions(Options):
         return not self.strip_filler and self.granularities is None and self.raw_caption is None
 
 
+HELD_OUT_SHARE = 0.001
+GENERATED_SAMPLES, GENERATED_TOKENS = 4, 48
+
+
 class HeldOutOptions(Options):
     """Says which samples are held out of training, and how often their loss is computed."""
 
-    share: float = Field(
-        0.001, gt=0, lt=1, description="of each source's samples, chosen by the hash of their number; in no pack"
+    share: float | None = Field(
+        HELD_OUT_SHARE,
+        gt=0,
+        lt=1,
+        description="of each source's samples, chosen by the hash of their number; in no pack. null: none, the default "
+        "where there are `sets`",
+    )
+    sets: dict[str, Globs] = Field(
+        {},
+        exclude_if=lambda sets: not sets,  # as in the stored recipes of runs that began without the option
+        description="sets of their own by name, such as a validation split: none of their samples may be in a source. "
+        "The name of a source applies its texts and any_resolution",
     )
     every: PositiveInt = Field(1000, description="steps between computations, and one at the end of the run")
     samples: PositiveInt = Field(
         256, description="held-out samples of each source, forward alone: 1 % of the work of 1000 steps of 8 packs"
     )
+    generate: int = Field(
+        GENERATED_SAMPLES,
+        ge=0,
+        exclude_if=lambda count: count == GENERATED_SAMPLES,
+        description="held-out samples that the model continues whenever its loss is the lowest so far, written to "
+        "held_out_samples.jsonl: as many as a person reads at a glance",
+    )
+    generate_tokens: PositiveInt = Field(
+        GENERATED_TOKENS,
+        exclude_if=lambda count: count == GENERATED_TOKENS,
+        description="tokens of each at most, chosen greedily: a caption, or two lines of text; each is a forward pass",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hold_out_no_share_beside_sets(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("sets") and "share" not in values:
+            return values | {"share": None}
+        return values
+
+    @model_validator(mode="after")
+    def _check_something_is_held_out(self) -> "HeldOutOptions":
+        if self.share is None and not self.sets:
+            raise ValueError("nothing is held out: give a share or sets, or leave held_out out")
+        return self
 
 
 class DataOptions(MixtureOptions):
@@ -106,3 +145,15 @@ class DataOptions(MixtureOptions):
         if unknown:
             raise ValueError(f"there is no source {unknown[0]!r}")
         return dict(sorted(rules.items()))
+
+    @field_validator("held_out")
+    @classmethod
+    def _check_held_out_names(cls, held_out: HeldOutOptions | None, info: ValidationInfo) -> HeldOutOptions | None:
+        """Refuses a set by the name of a source of which a share is held out as well: its loss would be of both."""
+        if held_out is not None and held_out.share is not None:
+            for name in held_out.sets:
+                if name in info.data.get("sources", ()):
+                    raise ValueError(
+                        f"sets: a share of source {name!r} is held out as well: set share: null, or rename"
+                    )
+        return held_out

@@ -83,11 +83,12 @@ class PackPlan:
         sequence_format: SequenceFormat,
         fingerprint: Mapping[str, str],
         held_out: HeldOut | None = None,
+        held_out_sets: "PackPlan | None" = None,
     ) -> None:
         """Takes the `mixture_plan` that orders the samples of the `sources`, and the `sequence_format` of their
-        sequences. Samples that are `held_out` are in no pack.
+        sequences. Samples that are `held_out` are in no pack; `held_out_sets` is the plan of sets of their own.
         """
-        self.held_out = held_out
+        self.held_out, self.held_out_sets = held_out, held_out_sets
         self.mixture_plan, self.sources, self.sequence_format = mixture_plan, sources, sequence_format
         self.fingerprint = dict(fingerprint)
         """Hashes of everything that the sequence depends on, by a name for messages; see `check_unchanged`."""
@@ -115,11 +116,30 @@ class PackPlan:
             self.held_out.find_first(name, len(table.numbers["words"]), most)
             for name, table in zip(self.sources.names, self.sources.tables, strict=True)
         ]
-        numbers = np.repeat(np.arange(len(chosen)), [len(samples) for samples in chosen])
-        packs = self._pack_samples(numbers, np.concatenate(chosen), self.window_count, of_held_out=True)
+        packs = self._pack_chosen(chosen)
         if not any(len(one.samples) for one in packs):
             raise UsageError("data.held_out: it holds out no sample that can be used; raise held_out.share")
         return packs
+
+    def pack_random(self, most: int) -> list[Pack]:
+        """Returns packs of `most` samples of each source at random, the same ones whatever the seed of the mixture is.
+
+        Raises `UsageError` if none can be used.
+        """
+        chosen = []
+        for name, table in zip(self.sources.names, self.sources.tables, strict=True):
+            length = len(table.numbers["words"])
+            order = Shuffle.for_source(length, 0, name)
+            chosen.append(np.sort(order.permute(np.arange(min(most, length)))))
+        packs = self._pack_chosen(chosen)
+        if not any(len(one.samples) for one in packs):
+            raise UsageError("data.held_out.sets: they have no sample that can be used")
+        return packs
+
+    def _pack_chosen(self, chosen: Sequence[NDArray[np.int64]]) -> list[Pack]:
+        """Packs the chosen samples of each source, apart from all windows."""
+        numbers = np.repeat(np.arange(len(chosen)), [len(samples) for samples in chosen])
+        return self._pack_samples(numbers, np.concatenate(chosen), self.window_count, of_held_out=True)
 
     def _pack_samples(
         self, sources: NDArray[np.int64], samples: NDArray[np.int64], number: int, of_held_out: bool = False

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +86,17 @@ class IndexRows:
                 raise UsageError(f"{self._paths[shard]}: {index['key']}: {error}: verify the set") from None
             found.append(located | {"path": self._paths[shard], "row": row})
         return found
+
+    def find_keys(self, keys: pa.Array) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Yields the rows of the samples with one of these keys, with the path of their shard; reads all keys."""
+        for shard, path in enumerate(self._paths):
+            rows = self._batch(shard)
+            if (found := rows.filter(pc.is_in(rows["key"], value_set=keys))).num_rows:
+                yield path, found
+
+    def read_keys(self) -> pa.ChunkedArray:
+        """Returns the keys of all samples."""
+        return pa.chunked_array([self._batch(shard)["key"] for shard in range(len(self._paths))], pa.string())
 
     def count_image_tokens(self, rule: ImageTokenRule) -> NDArray[np.int32]:
         """Counts the tokens of each sample's images by a rule; this reads the sizes of all images."""

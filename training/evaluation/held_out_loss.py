@@ -4,18 +4,19 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from schemas.log import LOG
 from training.data.assemble import Assembler
-from training.data.options import HeldOutOptions
-from training.data.plan import Cursor, Pack, PackPlan, make_empty_pack
+from training.data.plan import Cursor, make_empty_pack
+from training.evaluation.held_out_parts import HeldOutPart, pack_held_out
+from training.evaluation.held_out_samples import HeldOutSampler, HeldOutSamplesFile
 from training.metrics import read_lines, truncate_after_step
 from training.objective import compute_micro_batch_loss
 from training.parallel import autocast
+from training.set_up import TrainingRun
 from training.step import StepResult, Trainer
 
 HELD_OUT_FILE = "held_out.jsonl"
@@ -27,52 +28,77 @@ class HeldOutLoss:
     """Computes the loss of the same packs each time, each rank that of its share of them."""
 
     trainer: Trainer
-    plan: PackPlan
-    packs: list[Pack]  # of this rank; all ranks have as many, because a sharded model runs on all of them at once
+    parts: list[HeldOutPart]  # of this rank; all ranks have as many packs, because a sharded model runs on all at once
 
     @classmethod
-    def build(cls, trainer: Trainer, plan: PackPlan, options: HeldOutOptions) -> "HeldOutLoss":
-        """Packs the held-out samples. Raises `UsageError` if there is none that can be used."""
-        packs, ranks = plan.pack_held_out(options.samples), trainer.ranks
-        missing = -len(packs) % ranks.world_size
-        packs += [make_empty_pack(Cursor())] * missing
-        return cls(trainer, plan, packs[ranks.rank :: ranks.world_size])
+    def build(cls, trainer: Trainer, parts: list[HeldOutPart]) -> "HeldOutLoss":
+        """Takes this rank's share of the packs."""
+        ranks = trainer.ranks
+        shares = []
+        for part in parts:
+            missing = -len(part.packs) % ranks.world_size
+            packs = [*part.packs, *[make_empty_pack(Cursor())] * missing]
+            shares.append(HeldOutPart(part.plan, packs[ranks.rank :: ranks.world_size]))
+        return cls(trainer, shares)
+
+    @property
+    def names(self) -> list[str]:
+        """Returns the names of all sources and sets, in the order of their losses."""
+        return [name for part in self.parts for name in part.names]
 
     def compute(self) -> StepResult:
         """Returns the losses over all ranks, as a step has them. Samples that can't be read are left out."""
-        ranks, model, names = self.trainer.ranks, self.trainer.model, self.plan.sources.names
-        assembler, weights = Assembler(self.plan), torch.ones(len(names), device=ranks.device)
-        sums, counts = torch.zeros(len(names), dtype=torch.float64), torch.zeros(len(names), dtype=torch.float64)
-        model.eval()
+        sums: list[float] = []
+        counts: list[float] = []
+        self.trainer.model.eval()
         try:
-            for pack in self.packs:
-                batch, _ = assembler.assemble(pack)
-                with torch.no_grad(), autocast(self.trainer.recipe, ranks):
-                    found = compute_micro_batch_loss(model, batch.to(ranks.device), 1, weights)
-                sums += found.loss_sums.cpu()
-                counts += found.label_counts.cpu()
+            for part in self.parts:
+                of_sums, of_counts = self._sum_losses(part)
+                sums += of_sums
+                counts += of_counts
         finally:
-            model.train()
-        total = ranks.all_reduce([*sums.tolist(), *counts.tolist()], "the held-out loss")
-        loss_sums, label_counts = total[: len(names)], [int(count) for count in total[len(names) :]]
+            self.trainer.model.train()
+        total = self.trainer.ranks.all_reduce([*sums, *counts], "the held-out loss")
+        loss_sums, label_counts = total[: len(sums)], [int(count) for count in total[len(sums) :]]
         return StepResult(sum(loss_sums) / max(sum(label_counts), 1), loss_sums, label_counts, 0.0)
+
+    def _sum_losses(self, part: HeldOutPart) -> tuple[list[float], list[float]]:
+        """Returns the sums of the loss and the numbers of labelled positions of this rank's packs, by name."""
+        ranks, count = self.trainer.ranks, len(part.names)
+        assembler, weights = Assembler(part.plan), torch.ones(count, device=ranks.device)
+        sums, counts = torch.zeros(count, dtype=torch.float64), torch.zeros(count, dtype=torch.float64)
+        for pack in part.packs:
+            batch, _ = assembler.assemble(pack)
+            with torch.no_grad(), autocast(self.trainer.recipe, ranks):
+                found = compute_micro_batch_loss(self.trainer.model, batch.to(ranks.device), 1, weights)
+            sums += found.loss_sums.cpu()
+            counts += found.label_counts.cpu()
+        return sums.tolist(), counts.tolist()
 
 
 class HeldOutLog:
-    """Computes the held-out loss when it is due, and records it in the run's folder; does nothing in other runs."""
+    """Computes the held-out loss when it is due, and records it in the run's folder; does nothing in other runs.
 
-    def __init__(self, folder: Path, trainer: Trainer, plan: PackPlan, step: int) -> None:
+    Whenever the loss is the lowest so far, it also records how the model continues a few held-out samples.
+    """
+
+    def __init__(self, run: TrainingRun, step: int) -> None:
         """Continues the log of a run after `step`. Raises `UsageError` if nothing is held out that can be used."""
-        self._options = trainer.recipe.data.held_out
-        self._path, self._trainer, self._names = folder / HELD_OUT_FILE, trainer, plan.sources.names
+        self._trainer = run.trainer
+        self._options = run.trainer.recipe.data.held_out
+        self._path = run.folder / HELD_OUT_FILE
         self._lines: list[dict[str, Any]] = []
         if self._options is None:
             return
-        self._loss = HeldOutLoss.build(trainer, plan, self._options)
-        if trainer.ranks.is_first:
+        parts, ranks = pack_held_out(run.plan, self._options), run.trainer.ranks
+        self._loss = HeldOutLoss.build(run.trainer, parts)
+        self._sampler = HeldOutSampler.build(run, parts, self._options)
+        self._samples = HeldOutSamplesFile(run.folder)
+        if ranks.is_first:
             truncate_after_step(self._path, step)
+            self._samples.truncate_after_step(step)
         self._lines = json.loads(
-            trainer.ranks.broadcast("held_out", json.dumps(read_lines(self._path)) if trainer.ranks.is_first else "")
+            ranks.broadcast("held_out", json.dumps(read_lines(self._path)) if ranks.is_first else "")
         )
 
     @property
@@ -89,18 +115,22 @@ class HeldOutLog:
             return False
         started = time.perf_counter()
         found = self._loss.compute()
-        losses = found.average_by_source(self._names)
-        seconds = round(time.perf_counter() - started, 3)
         line = {
             "step": step,
             "loss": found.loss,
-            "losses": losses,
+            "losses": found.average_by_source(self._loss.names),
             "labels": sum(found.label_counts),
-            "seconds": seconds,
+            "seconds": round(time.perf_counter() - started, 3),
         }
         self._lines.append(line)
+        if is_best := self.best_step == step:
+            started = time.perf_counter()
+            samples = self._sampler.generate()
+            line["sampling_seconds"] = round(time.perf_counter() - started, 3)
         if self._trainer.ranks.is_first:
+            if is_best:
+                self._samples.append(step, samples)
             with self._path.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             LOG.info(f"training: held-out loss {found.loss:.4f} after step {step:,}")
-        return self.best_step == step
+        return is_best

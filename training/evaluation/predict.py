@@ -1,4 +1,4 @@
-"""Answers the questions of a task in batches, greedily, and yields a prediction for each.
+"""Answers the questions of a task in batches, and yields a prediction for each.
 
 A question that the model cannot take, because its prompt is too long, counts as answered by nothing: to leave it out
 would flatter the model. A question whose image cannot be used is quarantined.
@@ -51,10 +51,20 @@ class Predictor:
     def __init__(
         self, loaded: LoadedModel, task: TaskOptions, images: QuestionImages, demonstrations: DemonstrationSet | None
     ) -> None:
-        """Takes a model on its device. Raises `UsageError` for a chat with a model that was trained on none."""
+        """Takes a model on its device.
+
+        Raises `UsageError` for a chat with a model that was trained on none, and for demonstrations as thumbnails with
+        one that has no other resolution.
+        """
         self._loaded, self._task, self._images, self._demonstrations = loaded, task, images, demonstrations
         self._prompter = QuestionPrompter(task.prompt, shows_choice_text=task.answer_by == "perplexity")
-        self._options = GenerateOptions(max_new_tokens=task.max_new_tokens, stop=tuple(task.stop))
+        self._options = GenerateOptions(max_new_tokens=task.max_new_tokens, stop=tuple(task.stop), beams=task.beams)
+        self._full_resolution = None if task.demonstrations is None else task.demonstrations.full_resolution
+        if self._full_resolution is not None and not loaded.model.options.any_resolution.enabled:
+            raise UsageError(
+                "demonstrations.full_resolution: this model sees each image in one tile, so that there is no lower "
+                "resolution; leave it out"
+            )
         self._closing: Sequence[int] = ()
         self.lost_demonstrations: set[str] = set()
         """The ids of demonstrations whose images could not be used: others were drawn in their place."""
@@ -89,14 +99,17 @@ class Predictor:
         return prompt, [one.id for one, _ in drawn]
 
     def _draw(self, question: Question, wanted: int, with_images: bool) -> Iterator[tuple[Question, DecodedShot]]:
-        """Yields demonstrations; one whose images can't be used is passed over."""
+        """Yields demonstrations, the first as thumbnails if the task asks for it.
+
+        One whose images can't be used is passed over.
+        """
         if not wanted or self._demonstrations is None:
             return
-        found = 0
+        found, thumbnails = 0, 0 if self._full_resolution is None else wanted - self._full_resolution
         for one in self._demonstrations.drawer.draw(question.id):
             shot = self._prompter.build_demonstration(one, with_images)
             try:
-                yield one, self._decode(shot, self._demonstrations.images)
+                yield one, self._decode(shot, self._demonstrations.images, as_thumbnails=found < thumbnails)
             except Rejected:
                 self.lost_demonstrations.add(one.id)
                 continue
@@ -105,7 +118,7 @@ class Predictor:
                 return
         raise UsageError(f"demonstrations: {found} can be used; {wanted} shots need more questions to draw from")
 
-    def _decode(self, shot: Shot, images: QuestionImages) -> DecodedShot:
+    def _decode(self, shot: Shot, images: QuestionImages, as_thumbnails: bool = False) -> DecodedShot:
         model = self._loaded.model
         if model.options.vision is None and any(not isinstance(part, str) for part in shot.question):
             raise UsageError("evaluate: this model has no vision tower and takes no images; give it texts alone")
@@ -113,7 +126,7 @@ class Predictor:
             [
                 part
                 if isinstance(part, str)
-                else decode_for_model(images.read(part), model.options, model.vision.image_size)
+                else decode_for_model(images.read(part), model.options, model.vision.image_size, as_thumbnails)
                 for part in shot.question
             ],
             shot.answer,

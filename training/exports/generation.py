@@ -4,7 +4,8 @@ from typing import Any
 
 from training.data.chat import ChatTemplate
 from training.model.config import PromptOptions
-from training.model.generate import GenerateOptions, find_end_tokens, list_banned_tokens
+from training.model.generation.endings import find_end_tokens, list_banned_tokens
+from training.model.generation.options import GenerateOptions
 from training.model.tokens import TextTokenizer
 
 

@@ -19,21 +19,18 @@ def build_packed_mask(
     implementation: Implementation,
     dtype: torch.dtype,
     window: int | None = None,
-    last_queries: int | None = None,
 ) -> Any:
     """Returns the mask for segments [B, T], in the form that the implementation takes.
 
     sdpa: bool [B, 1, T, T], True where a position may attend; eager: `dtype`, 0 there and its lowest value elsewhere;
     flex_attention: a BlockMask. `window` is the number of positions that a position sees, itself included; None: all.
-    With `last_queries` the mask has rows for the last `last_queries` positions only, as a generation step needs.
     Padding sees only itself, because an empty row would give NaN.
     """
     if implementation == "flex_attention":
         return _build_block_mask(segments, window)
     places = torch.arange(segments.shape[1], device=segments.device)
-    asking = slice(-last_queries if last_queries else 0, None)
-    query, key = places[asking, None], places[None, :]
-    seen = (key <= query) & (segments[:, asking, None] == segments[:, None, :]) & (segments != PADDING)[:, None, :]
+    query, key = places[:, None], places[None, :]
+    seen = (key <= query) & (segments[:, :, None] == segments[:, None, :]) & (segments != PADDING)[:, None, :]
     if window is not None:
         seen &= key > query - window
     seen = (seen | (key == query))[:, None]

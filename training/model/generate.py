@@ -1,41 +1,30 @@
 """Generates the model's answers to prompts of texts and images.
 
-The loop is not that of transformers, whose heads lack the tokens beyond the language model's table. The prompts of a
-batch are padded on the left, so that all of them end, and continue, at the same position.
+The loop is not that of transformers, whose heads lack the tokens beyond the language model's table, and which is slower
+(`benchmarks/generate.py`). The prompts of a batch are padded on the left, so that all of them end, and continue, at the
+same position.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
-from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor
 
 from schemas.errors import UsageError
-from schemas.output_set.options import Options
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
+from training.model.generation.beams import search_answers
+from training.model.generation.decoder import Decoder
+from training.model.generation.endings import Endings, list_banned_tokens
+from training.model.generation.options import GenerateOptions as GenerateOptions
+from training.model.generation.sampling import sample_answers
 from training.model.lmm import ResamplerLMM
 from training.model.tiles import DecodedImage, TiledImage, cut_into_tiles
-from training.model.tokens import SpecialTokens, TextTokenizer
+from training.model.tokens import TextTokenizer
 
 Prompt = Sequence[str | int | Image.Image | DecodedImage]
 """Texts, images, and ids of special tokens, which no text can produce."""
-
-_TURN_END_TOKENS = ("<|end|>", "<|im_end|>", "<|eot_id|>", "<end_of_turn>")  # in the tokenizers of chat models
-
-
-class GenerateOptions(Options):
-    """Sets how the next token is chosen and when to stop."""
-
-    max_new_tokens: PositiveInt = 128
-    temperature: NonNegativeFloat = Field(0, description="0: always the likeliest token")
-    top_p: float = Field(
-        1, gt=0, le=1, description="draw from the likeliest tokens that together have this probability"
-    )
-    seed: int = Field(0, description="seeds the draws; the same batch with the same seed gives the same texts")
-    stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the end tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +81,8 @@ def answer_batch(
     training = model.training
     model.eval()
     try:
-        return _generate_answers(model, tokenizer, batch.to(model.device), options, closing)
+        with torch.inference_mode():
+            return generate_answers(model, tokenizer, batch.to(model.device), options, closing)
     finally:
         model.train(training)
 
@@ -155,80 +145,30 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
     """Cuts an image into the tiles that the model takes. Raises `UsageError` when it takes none."""
     if model.options.vision is None:
         raise UsageError("generate: this model has no vision tower and takes no images; pass a text alone")
-    vision = model.vision
-    return cut_into_tiles(image, model.options.any_resolution, vision.image_size, vision.patch_size)
+    vision, options = model.vision, model.options.any_resolution
+    if isinstance(image, DecodedImage) and image.is_thumbnail:
+        options = options.reduce_to_thumbnail()
+    return cut_into_tiles(image, options, vision.image_size, vision.patch_size)
 
 
-def find_end_tokens(tokenizer: TextTokenizer, closing: Sequence[int] = ()) -> set[int]:
-    """Returns the tokens that end an answer: the usual ones, and the first of `closing` that no text can produce."""
-    turns = (number for name in _TURN_END_TOKENS if (number := tokenizer.find_special_id(name)) is not None)
-    special = list(filter(tokenizer.is_special, closing))
-    return {tokenizer.special.end, tokenizer.special.end_of_chunk, *turns, *special[:1]}
-
-
-def list_banned_tokens(special: SpecialTokens) -> list[int]:
-    """Lists the tokens that must never be generated."""
-    return sorted((special.image, special.placeholder, special.pad))
-
-
-@torch.inference_mode()
-def _generate_answers(
-    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int]
+def generate_answers(
+    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int] = ()
 ) -> list[Answer]:
-    special = list(filter(tokenizer.is_special, closing))
-    ends = find_end_tokens(tokenizer, closing)
-    stops = options.stop if special or not closing else (*options.stop, tokenizer.decode(closing))
+    """Generates an answer to each row of a batch, as `answer_batch` does, with a model in evaluation mode.
+
+    The caller turns off gradients; in inference mode, a model that is being trained could not go on.
+    """
+    endings = Endings(tokenizer, options, closing)
+    forbidden = torch.tensor(list_banned_tokens(model.special), device=batch.tokens.device)
+    choose = search_answers if options.beams > 1 else sample_answers
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
-    lengths = (batch.segments != PADDING).sum(dim=1).tolist()
-    answers: list[list[int]] = [[] for _ in batch.samples]
-    texts: list[str | None] = [None for _ in answers]
     with model.language.use_attention("sdpa") if flex else nullcontext():
-        for tokens in _generate_tokens(model, batch, options):
-            for row, token in enumerate(tokens.tolist()):
-                if texts[row] is not None:
-                    continue
-                answers[row].append(token)
-                if token in ends:
-                    texts[row] = tokenizer.decode(answers[row][:-1], keep_special=False)
-                elif stops:
-                    text = tokenizer.decode(answers[row], keep_special=False)
-                    cuts = [at for stop in stops if (at := text.find(stop)) >= 0]
-                    texts[row] = text[: min(cuts)] if cuts else None
-            if None not in texts:
-                break
-    return [
-        Answer(tokenizer.decode(ids, keep_special=False) if text is None else text, length, len(ids), text is not None)
-        for text, length, ids in zip(texts, lengths, answers, strict=True)
-    ]
+        answers = choose(Decoder(model, batch, options.max_new_tokens), forbidden, endings, options)
+    lengths = (batch.segments != PADDING).sum(dim=1).tolist()
+    return [_read_answer(ids, length, tokenizer, endings) for ids, length in zip(answers, lengths, strict=True)]
 
 
-def _generate_tokens(model: ResamplerLMM, batch: Batch, options: GenerateOptions) -> Iterator[Tensor]:
-    """Yields the next token of each row, int64 [B], up to `max_new_tokens` times."""
-    from transformers import DynamicCache
-
-    language, segments, positions = model.language, batch.segments, batch.positions
-    embeddings = model.splice(language.embed(batch.tokens), model.embed_images(batch), batch)
-    mask = language.build_mask(segments, embeddings.dtype)
-    cache = DynamicCache()  # holds all positions, even with a sliding window, which the mask applies
-    draws = torch.Generator(segments.device).manual_seed(options.seed)
-    banned = list_banned_tokens(model.special)
-    for _ in range(options.max_new_tokens):
-        hidden = language(embeddings, mask, positions, cache)
-        logits = language.compute_logits(hidden[:, -1]).float()
-        logits[:, banned] = -torch.inf
-        tokens = _sample_tokens(logits, options, draws)
-        yield tokens
-        embeddings = language.embed(tokens[:, None])
-        segments = torch.nn.functional.pad(segments, (0, 1), value=0)
-        positions = positions[:, -1:] + 1
-        mask = language.build_mask(segments, embeddings.dtype, last_queries=1)
-
-
-def _sample_tokens(logits: Tensor, options: GenerateOptions, generator: torch.Generator) -> Tensor:
-    """Chooses one token for each row of logits [B, vocabulary]."""
-    if options.temperature == 0:
-        return logits.argmax(dim=-1)
-    ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
-    before = ranked.cumsum(dim=-1) - ranked
-    drawn = torch.multinomial(ranked.where(before < options.top_p, 0), 1, generator=generator)
-    return ids.gather(1, drawn)[:, 0]
+def _read_answer(ids: Sequence[int], prompt_tokens: int, tokenizer: TextTokenizer, endings: Endings) -> Answer:
+    text = endings.read(ids)
+    whole = tokenizer.decode(ids, keep_special=False) if text is None else text
+    return Answer(whole, prompt_tokens, len(ids), is_complete=text is not None)

@@ -98,26 +98,31 @@ class LanguageModel(nn.Module):
         new = self.added_embeddings((tokens - self.base_vocabulary_size).clamp(min=0))
         return torch.where((tokens >= self.base_vocabulary_size)[..., None], new, own)
 
-    def build_mask(self, segments: Tensor, dtype: torch.dtype, last_queries: int | None = None) -> Any:
-        """Builds the mask with which `forward` keeps segments apart: a `build_packed_mask`, or one by kind of layer.
+    def find_windows(self) -> dict[str, int | None]:
+        """Returns how many positions a position sees, itself included, by kind of layer; None: all before it.
 
-        With `last_queries` it has the rows of the last `last_queries` positions only.
+        A model whose layers are all alike has one kind.
         """
         window = getattr(self.lm.config, "sliding_window", None)
-        kinds = set(getattr(self.lm.config, "layer_types", None) or ())
         windows = {"full_attention": None, "sliding_attention": window}
-        if not kinds:
-            return build_packed_mask(segments, self.implementation, dtype, window, last_queries)
+        kinds = sorted(set(getattr(self.lm.config, "layer_types", None) or ()))
+        return {kind: windows[kind] for kind in kinds} or {"attention": window}
+
+    def build_mask(self, segments: Tensor, dtype: torch.dtype) -> Any:
+        """Builds the mask with which `forward` keeps segments apart: a `build_packed_mask`, or one by kind of layer."""
         masks = {
-            kind: build_packed_mask(segments, self.implementation, dtype, windows[kind], last_queries)
-            for kind in sorted(kinds)
+            kind: build_packed_mask(segments, self.implementation, dtype, window)
+            for kind, window in self.find_windows().items()
         }
         return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def forward(
         self, embeddings: Tensor, attention_mask: Any, positions: Tensor, cache: "Cache | None" = None
     ) -> Tensor:
-        """Returns the hidden states [B, T, width] after the last norm; embeddings alike, positions are [B, T]."""
+        """Returns the hidden states [B, T, width] after the last norm; embeddings alike, positions are [B, T].
+
+        Without a mask each position sees all before it, and what the cache holds.
+        """
         out = self.lm.base_model(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,

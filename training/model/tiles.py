@@ -53,6 +53,7 @@ class DecodedImage:
     pixels: RgbImage
     size: Size  # full size, upright: grids and planners use it
     extent: tuple[float, float]  # width and height of the picture in `pixels`, whose last column and row may exceed it
+    is_thumbnail: bool = False  # shown as its thumbnail alone, also to a model of any resolution
 
     @classmethod
     def from_image(cls, image: Image.Image) -> "DecodedImage":

@@ -43,6 +43,10 @@ class AnyResolutionOptions(Options):
         "weaker than tile by tile in xGen-MM's Figure 8a, and a fifth of the tokens",
     )
 
+    def reduce_to_thumbnail(self) -> "AnyResolutionOptions":
+        """Returns the options by which an image becomes its thumbnail alone."""
+        return self.model_copy(update={"enabled": False, "fixed": "squash"})
+
 
 class SourceTilingOptions(Options):
     """Sets how the images of one source become tiles, where that differs from the model's `any_resolution`."""

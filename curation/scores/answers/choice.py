@@ -7,7 +7,8 @@ whose text the answer has. An answer by neither is wrong.
 
 import string
 
-from curation.scores.answers.metric import AnsweredQuestion, make_mean
+from curation.scores.answers.metric import AnsweredQuestion, Counts, Group, Metric, make_mean
+from curation.scores.bootstrap import divide
 
 LETTERS = string.ascii_uppercase
 _MARKS = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
@@ -34,4 +35,21 @@ def score_choice(question: AnsweredQuestion) -> float:
     return float(find_choice(question.prediction, question.choices) in question.answers)
 
 
+def count_circle(question: Group) -> Counts:
+    """Counts a question that is asked with its choices in several orders: it is right if it is right in all."""
+    right = [score_choice(one) for one in question]
+    return {"circles": 1, "circles_right": float(all(right)), "questions": len(right), "right": sum(right)}
+
+
 MULTIPLE_CHOICE = make_mean("multiple_choice", score_choice, has_choices=True)
+
+# CircularEval of MMBench. A group is a question with all orders of its choices that are asked.
+CIRCULAR_CHOICE = Metric(
+    "circular_choice",
+    lambda groups: [count_circle(group) for group in groups],
+    {
+        "circular_accuracy": lambda sums: divide(sums["circles_right"], sums["circles"]),
+        "accuracy": lambda sums: divide(sums["right"], sums["questions"]),
+    },
+    has_choices=True,
+)

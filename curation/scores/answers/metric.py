@@ -21,6 +21,7 @@ class AnsweredQuestion:
     choices: tuple[str, ...] = ()  # of a multiple choice, whose right answers are letters
     group: str = ""  # questions of one group are drawn together; empty: this question is a group by itself
     category: str = ""
+    verdict_score: float | None = None  # a judge's, 0 to 1; None: it has given none
 
 
 Group = Sequence[AnsweredQuestion]
@@ -42,10 +43,16 @@ class Metric:
     """Right answers that a question must have at least."""
     has_choices: bool = False
     """Whether a question needs choices."""
+    may_have_choices: bool = False
+    """Whether a question that has choices is answered by a letter, and another one by words."""
 
 
 def make_mean(
-    name: str, score: Callable[[AnsweredQuestion], float], min_answers: int = 1, has_choices: bool = False
+    name: str,
+    score: Callable[[AnsweredQuestion], float],
+    min_answers: int = 1,
+    has_choices: bool = False,
+    may_have_choices: bool = False,
 ) -> Metric:
     """Makes a metric whose one figure is the mean of the questions' scores, which has the metric's name."""
     return Metric(
@@ -54,6 +61,7 @@ def make_mean(
         figures={name: lambda sums: divide(sums["score"], sums["questions"])},
         min_answers=min_answers,
         has_choices=has_choices,
+        may_have_choices=may_have_choices,
     )
 
 

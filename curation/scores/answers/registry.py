@@ -1,9 +1,11 @@
 """Lists the metrics by the name that a task file gives."""
 
-from curation.scores.answers.choice import MULTIPLE_CHOICE
+from curation.scores.answers.choice import CIRCULAR_CHOICE, MULTIPLE_CHOICE
 from curation.scores.answers.cider import CIDER
 from curation.scores.answers.grounding import GROUNDING
+from curation.scores.answers.hallusion import HALLUSION_RULE
 from curation.scores.answers.metric import Metric
+from curation.scores.answers.rules import ANSWER_RULE, MM_VET_RULE
 from curation.scores.answers.safety import ATTACK_SUCCESS_RATE
 from curation.scores.answers.text import ANLS, ERROR_RATES, EXACT_MATCH, RELAXED_ACCURACY
 from curation.scores.answers.vqa import VQA_ACCURACY
@@ -14,5 +16,6 @@ METRICS: dict[str, Metric] = {
     for metric in (
         *(CIDER, VQA_ACCURACY, EXACT_MATCH, ANLS, RELAXED_ACCURACY, MULTIPLE_CHOICE),
         *(POPE, MME, GROUNDING, ERROR_RATES, ATTACK_SUCCESS_RATE),
+        *(CIRCULAR_CHOICE, ANSWER_RULE, HALLUSION_RULE, MM_VET_RULE),
     )
 }

@@ -57,21 +57,48 @@ def _count_image(group: Group) -> Counts:
     return {f"{group[0].category}{_SEPARATOR}{name}": count for name, count in counts.items()}
 
 
-def _average_categories(sums: Sums, parts: Sequence[tuple[str, str]]) -> Floats:
-    """Returns the mean of the shares, parts of wholes, of all categories; a share of nothing is left out."""
-    categories = sorted({name.rsplit(_SEPARATOR, 1)[0] for name in sums})
+def _list_categories(sums: Sums) -> list[str]:
+    return sorted({name.rsplit(_SEPARATOR, 1)[0] for name in sums})
+
+
+def _average_categories(sums: Sums, parts: Sequence[tuple[str, str]], categories: Sequence[str] = ()) -> Floats:
+    """Returns the mean of the shares, parts of wholes, of these or all categories; a share of nothing is left out."""
     shares = [
         divide(sums[f"{category}{_SEPARATOR}{part}"], sums[f"{category}{_SEPARATOR}{whole}"])
-        for category in categories
+        for category in categories or _list_categories(sums)
         for part, whole in parts
     ]
     known = ~np.isnan(shares)
     return divide(np.where(known, shares, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
 
+def _sum_categories(sums: Sums, subtasks: frozenset[str]) -> Floats:
+    """Returns the sum of both shares over the categories that are among the subtasks; nan where there is none.
+
+    In a draw without a question of a category, that category counts as the mean of the others.
+    """
+    held = [name for name in _list_categories(sums) if _normalise_subtask(name) in subtasks]
+    if not held:
+        return np.full_like(next(iter(sums.values())), np.nan)
+    both = [_ACCURACY, _ACCURACY_PLUS]
+    return len(held) * len(both) * _average_categories(sums, both, held)
+
+
+def _normalise_subtask(name: str) -> str:
+    """Returns a category in the spelling of `calculation.py`, but for case: some copies write `text translation`."""
+    return name.strip().lower().replace(" ", "_")
+
+
+PERCEPTION = frozenset(
+    ("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "ocr")
+)
+COGNITION = frozenset(("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"))
+"""The subtasks of MME's two parts, as `calculation.py` lists them."""
+
 _ACCURACY, _ACCURACY_PLUS = ("right", "questions"), ("images_right", "images")
 
-# The published total is the sum over 14 categories of 100 times both shares: `normalised` times 2,800.
+# The published total is the sum over 14 categories of 100 times both shares: `normalised` times 2,800. Its two parts
+# are published apart: times 100, `perception` is at most 2,000 and `cognition` at most 800.
 MME = Metric(
     "mme",
     count_mme,
@@ -79,5 +106,7 @@ MME = Metric(
         "normalised": lambda sums: _average_categories(sums, [_ACCURACY, _ACCURACY_PLUS]),
         "accuracy": lambda sums: _average_categories(sums, [_ACCURACY]),
         "accuracy_plus": lambda sums: _average_categories(sums, [_ACCURACY_PLUS]),
+        "perception": lambda sums: _sum_categories(sums, PERCEPTION),
+        "cognition": lambda sums: _sum_categories(sums, COGNITION),
     },
 )

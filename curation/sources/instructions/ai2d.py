@@ -10,6 +10,7 @@ is used to evaluate.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from curation.sources.formats.fields import malformed_row_error
@@ -37,23 +38,42 @@ def read_items(file: BinaryIO) -> Iterator[Any]:
         raise UsageError(str(error)) from None
 
 
-def read(item: Any) -> ParsedDocument:
-    """Returns the conversation about one diagram. Raises `Rejected`."""
-    row = read_object(item)
+@dataclass(frozen=True, slots=True)
+class DiagramQuestion:
+    """Holds a question about a diagram, with the path of the picture that it is about."""
+
+    text: str
+    image: str
+    about: Mapping[str, Any]
+
+
+def list_questions(row: Mapping[str, Any]) -> list[DiagramQuestion]:
+    """Returns the questions of a diagram, those about letters last. Raises `Rejected` if there is none."""
     name, questions = read_image_name(row.get("imageName"), "imageName").source, row.get("questions")
     assert isinstance(name, str)  # as of every name
     if not isinstance(questions, Mapping) or not questions:
         raise malformed_row_error("there is no question")
+    found = [
+        DiagramQuestion(text, f"{'abc_images' if _has_letters(about) else 'images'}/{name}", about)
+        for text, about in questions.items()
+    ]
+    return sorted(found, key=lambda asked: _has_letters(asked.about))  # stable: one picture at a time
+
+
+def read(item: Any) -> ParsedDocument:
+    """Returns the conversation about one diagram. Raises `Rejected`."""
+    row = read_object(item)
+    questions = list_questions(row)
     exchanges: list[Exchange] = []
     shown = ""
-    ordered = sorted(questions.items(), key=lambda question: _has_letters(question[1]))  # stable: one picture at a time
-    for text, about in ordered:
-        path = f"abc_images/{name}" if _has_letters(about) else f"images/{name}"
-        chosen = read_choice(read_question(text), about.get(_NAMES[0]), about.get(_NAMES[1]), _NAMES)
-        image = None if path == shown else read_image_name(path, "imageName")
+    for asked in questions:
+        about = asked.about
+        chosen = read_choice(read_question(asked.text), about.get(_NAMES[0]), about.get(_NAMES[1]), _NAMES)
+        image = None if asked.image == shown else read_image_name(asked.image, "imageName")
         exchanges.append(Exchange(chosen.question, chosen.answer, image))
-        shown = path
-    return build_conversation(name, exchanges, {"question_ids": [about.get("questionId") for _, about in ordered]})
+        shown = asked.image
+    uids = [asked.about.get("questionId") for asked in questions]
+    return build_conversation(row.get("imageName"), exchanges, {"question_ids": uids})
 
 
 def _has_letters(question: Any) -> bool:

@@ -37,12 +37,16 @@ def read(item: Any) -> ParsedDocument:
     row = read_object(item)
     if "split" in row:
         check_split(row, "split", TRAINING)
-    question = read_question(row.get("question"))
-    hint = (read_training_text(row.get("hint"), "hint") or "").strip()
-    asked = f"{question}\nContext: {hint}" if hint else question
+    asked = add_hint(read_question(row.get("question")), row.get("hint"))
     chosen = read_choice(asked, row.get("choices"), row.get("answer"), ("choices", "answer"))
     others = select_other_fields(row, ("id", "question", "hint", "image", "split"))
     return build_conversation(row.get("id"), [Exchange(chosen.question, chosen.answer, _read_image(row))], others)
+
+
+def add_hint(question: str, hint: Any) -> str:
+    """Returns a question with its hint below it, if it has one. Raises `Rejected` for a hint that is not text."""
+    text = (read_training_text(hint, "hint") or "").strip()
+    return f"{question}\nContext: {text}" if text else question
 
 
 def _read_image(row: Any) -> ParsedImage | None:

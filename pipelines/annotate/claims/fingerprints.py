@@ -38,4 +38,6 @@ def check_fingerprint(name: str, expected: EngineFingerprint, actual: EngineFing
         return
     was, now = expected.model_dump(), actual.model_dump()
     differing = ", ".join(f"{key} was {was[key]!r}, is {now[key]!r}" for key in was if was[key] != now[key])
-    raise UsageError(f"the output was started with another {name} engine ({differing}): use a new output folder")
+    raise UsageError(
+        f"the output was started with another {name} engine ({differing}): use that engine, or a new output folder"
+    )

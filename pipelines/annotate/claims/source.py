@@ -1,15 +1,21 @@
 """Gives the readers of a graph their shards: those of a list, or those that they claim."""
 
+import json
 from collections.abc import Container, Sequence
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import pyarrow as pa
 import ray
 
 from pipelines.annotate.claims.claim import Claim, Ticket
+from pipelines.inputs.row_choice import RowChoice
 from pipelines.inputs.shards import InputShard
 
-SHARD_SCHEMA = pa.schema([("name", pa.string()), ("path", pa.string()), ("is_last", pa.bool_())])
+SHARD_SCHEMA = pa.schema(
+    [("name", pa.string()), ("path", pa.string()), ("is_last", pa.bool_()), ("choice", pa.string())]
+)
+"""A row of a shard. The choice of its samples is JSON, and null where all are chosen."""
 TICKET_SCHEMA = pa.schema([("number", pa.int64())])
 
 
@@ -37,8 +43,9 @@ class ListedShards:
 
     def resolve(self, row: pa.Table) -> Claim | None:
         """See `ShardSource`."""
-        name, path, is_last = (row[field][0].as_py() for field in SHARD_SCHEMA.names)
-        return Claim(InputShard(name, path), is_last=is_last)
+        name, path, is_last, text = (row[field][0].as_py() for field in SHARD_SCHEMA.names)
+        choice = None if text is None else RowChoice(**json.loads(text))
+        return Claim(InputShard(name, path, choice=choice), is_last=is_last)
 
 
 class ClaimedShards:
@@ -61,4 +68,7 @@ class ClaimedShards:
 
 def encode_shard(shard: InputShard, is_last: bool = False) -> pa.Table:
     """Returns a shard as a block of Ray Data."""
-    return pa.table({"name": [shard.name], "path": [shard.path], "is_last": [is_last]}, schema=SHARD_SCHEMA)
+    choice = None if shard.choice is None else json.dumps(asdict(shard.choice))
+    return pa.table(
+        {"name": [shard.name], "path": [shard.path], "is_last": [is_last], "choice": [choice]}, schema=SHARD_SCHEMA
+    )

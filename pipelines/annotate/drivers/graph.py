@@ -44,7 +44,7 @@ def iterate_rows(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHa
 def build_graph(plan: GraphPlan, source: ShardSource, ledger: ray.actor.ActorHandle) -> ray.data.Dataset:
     """Builds the graph. A chunk is one row, and a `target_max_block_size` of one byte makes each row one block."""
     batches = {"batch_size": 1, "batch_format": "pyarrow", "zero_copy_batch": True}
-    reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse, plan.tail)
+    reader = ShardReader(plan.recipe, plan.output, plan.parts, source, plan.reuse, plan.tail, plan.retried)
     rows = source.make_rows()
     readers = min(len(rows), count_readers(plan.pools))
     graph = ray.data.from_arrow(rows).map_batches(

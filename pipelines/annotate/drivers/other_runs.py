@@ -24,7 +24,7 @@ class OtherRuns:
     ) -> None:
         self._output, self._lock, self._view = output, lock, view
         self._claims = ClaimFolder(output, shards, lock.holder)
-        self._sizes = {shard.name: shard.get_size() for shard in shards}
+        self._sizes = {shard.name: shard.estimate_chosen_size() for shard in shards}
         self._known = set[str]()  # committed, by this run or another
         self._timeout = IDLE_STALLS * stall_seconds
         self._last_look = 0.0

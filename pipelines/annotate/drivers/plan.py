@@ -13,6 +13,7 @@ from pipelines.annotate.placement import plan_placements
 from pipelines.annotate.pools import Pool, plan_pools
 from pipelines.annotate.preparation import Preparation
 from pipelines.annotate.repeats import find_repeated_keys
+from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse
 from pipelines.annotate.slices import TailPlan, plan_tail
 from pipelines.cluster.ray_internals import silence_retried_errors
@@ -36,6 +37,7 @@ class Work:
     shards: list[InputShard]  # all of the input, among which an image may be repeated
     todo: list[InputShard]  # those that are not committed
     reuse: Reuse | None
+    retried: RetriedRows | None = None  # of committed shards, to work on alone; None: all rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class GraphPlan:
     tail: TailPlan
     owns_cluster: bool  # a local one, of one node, that nobody else uses
     log_level: int
+    retried: RetriedRows | None = None
 
 
 def make_plan(work: Work) -> tuple[GraphPlan, Preparation]:
@@ -82,6 +85,7 @@ def make_plan(work: Work) -> tuple[GraphPlan, Preparation]:
         tail=plan_last_chunks(recipe, pools, drivers, work.todo),
         owns_cluster=not context.runner.uses_external_cluster,
         log_level=get_worker_level(),
+        retried=work.retried,
     )
     return plan, preparation
 

@@ -87,7 +87,8 @@ def write_unit_addresses(
     """Writes the distinct URLs of a unit's images, sorted by hash. Returns their number."""
     urls: set[str] = set()
     rows = iterate_items(reader, unit.row_range)
-    for item in watch.watch_rows("addresses", unit.name, unit.row_range, rows):
+    watched = watch.watch_rows("addresses", unit.name, unit.row_range, rows)
+    for item in itertools.compress(watched, unit.row_range.mark_rows()):
         parsed = read_row(reader, recipe, item, watch)
         if not isinstance(parsed, Rejected):
             urls.update(image.source for image in get_images(parsed) if isinstance(image.source, str))

@@ -31,10 +31,15 @@ def describe(row: Row, shapes: Shapes) -> list[Block]:
 
 def mark_claims(text: str, row: Row, shapes: Shapes, *, with_alt_text: bool) -> tuple[Piece, ...]:
     """Cuts a caption at its claims. `with_alt_text` is False where the alt text itself is checked."""
+    return cut_text(text, find_claims(text, row, shapes, with_alt_text=with_alt_text))
+
+
+def find_claims(text: str, row: Row, shapes: Shapes, *, with_alt_text: bool) -> list[Span]:
+    """Returns the spans of a caption's claims, with their statuses; none of a text that is too long to be shown."""
     if len(text) > MAX_TEXT:  # ten times what a model writes
-        return cut_text(text, ())
+        return []
     claims = check_caption(text, collect_evidence(row, with_alt_text))
-    return cut_text(text, [_make_span(claim, text, shapes) for claim in claims])
+    return [_make_span(claim, text, shapes) for claim in claims]
 
 
 def chart(rows: pa.Table) -> list[Chart]:

@@ -16,6 +16,7 @@ from pipelines.view.entries import read_entries
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
+from pipelines.view.origins import add_origins
 from pipelines.view.page import Block, Card, Chart, Page, Section, Shape, Text, TextGroup, list_layers, make_text
 from pipelines.view.parquet_files import list_data_files, list_tars, read_file
 from pipelines.view.printed_items import find_template
@@ -25,22 +26,20 @@ from pipelines.view.source import SetSource
 from pipelines.view.thumbnails import Thumbnails
 from schemas.errors import ShardloomError
 from schemas.layouts.llava import HUMAN
-from schemas.storage.folder import Folder
 
 _TEXTS = {"alt_text": "Alt text", "cogvlm_caption": "Base caption"}
 _TURNS = "conversations"
 
 
-def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> Page:
+def build_page(source: SetSource, options: ViewOptions) -> Page:
     """Returns the page of a caption set."""
-    images = ImageShards(folder, options.images)
-    source = SetSource.open(folder, recipe)
-    family = FAMILIES.find(str(recipe.get("family")))
+    images = ImageShards(source.folder, options.images, lambda: options.is_late)
+    family = FAMILIES.find(str(source.recipe.get("family")))
     page = source.start_page()
     page.facts.insert(0, ("family", family.name))
-    choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, folder.url)
+    choice = choose_rows(list_data_files(source), lambda name: read_file(source, name), options, source.folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
-    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined))
+    thumbnails = Thumbnails(options.max_bytes, choice.shown + len(quarantined), lambda: options.is_late)
     cards = []
     for part in choice.parts:
         template = _read_template(part.rows, family)
@@ -48,7 +47,7 @@ def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> 
         for row in part.rows.to_pylist():
             shapes, texts = _describe_captions(row, family, template)
             picture = thumbnails.make(found.get(row["key"]), row["key"], row.get("sha256"), shapes)
-            blocks = (picture, *_describe_columns(row), *texts)
+            blocks = add_origins((picture, *_describe_columns(row), *texts), source, part.name, row["key"])
             facts = tuple((name, row[name]) for name in ("uid", "url") if row.get(name))
             cards.append(Card(f"{part.name}/{row['key']}", blocks, facts))
     if choice.seen and (table := choice.merge_seen()).num_rows:

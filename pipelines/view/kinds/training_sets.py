@@ -1,13 +1,14 @@
 """Shows sets of training shards, as `shard`, `ingest` and `mix` write them, with the images in them or by reference."""
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curation.mixture.reader import ShardFiles, to_index_rows
+from curation.mixture.reader import IndexRow, ShardFiles, to_index_rows
 from curation.mixture.sources import SourceShard, open_set, read_index
 from pipelines.mix.shares import summarise_mixture
 from pipelines.recipes.ingest import IngestRecipe
@@ -17,7 +18,8 @@ from pipelines.view.charts import draw_bars, draw_counts, draw_shares
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.kinds.declaration import SetView
 from pipelines.view.options import ViewOptions
-from pipelines.view.page import Chart, Page, Section, list_layers
+from pipelines.view.origins import add_origins
+from pipelines.view.page import Card, Chart, Page, Section, list_layers
 from pipelines.view.quarantine import choose_quarantined, show_quarantine
 from pipelines.view.rows import choose_rows
 from pipelines.view.source import SetSource
@@ -25,39 +27,54 @@ from pipelines.view.thumbnails import Thumbnails
 from pipelines.view.training_samples import build_card, count_pictures
 from schemas.errors import UsageError
 from schemas.output_set.image_folders import parse_places
-from schemas.storage.folder import Folder
 
 
-def build_page(folder: Folder, recipe: dict[str, Any], options: ViewOptions) -> Page:
+def build_page(source: SetSource, options: ViewOptions) -> Page:
     """Returns the page of a set of training shards."""
-    source = SetSource.open(folder, recipe)
+    folder = source.folder
     page = source.start_page()
     if source.kind == MixRecipe.kind:
         page.charts += _draw_mixture(source)
     recorded = {one for manifest in source.manifests.values() for one in manifest.image_folders}
     places = parse_places(options.images, recorded) if recorded else {}
-    shards = dict(zip(source.manifests, open_set(folder.url, places)[0], strict=True))
+    shards = dict(zip(source.manifests, open_set(folder.url, places, source.manifests)[0], strict=True))
     names = [name for name, shard in shards.items() if shard.data.rows]
-    choice = choose_rows(names, lambda name: _read_index(shards[name]), options, folder.url)
+    choice = choose_rows(names, lambda name: read_located_index(shards[name]), options, folder.url)
     quarantined = [] if options.key is not None else choose_quarantined(source)
     rows = [(part.name, row) for part in choice.parts for row in to_index_rows(part.rows)]
-    thumbnails = Thumbnails(options.max_bytes, count_pictures([row for _, row in rows]) + len(quarantined))
-    files = ShardFiles()
-    try:
-        cards = tuple(build_card(files, row, name, thumbnails) for name, row in rows)
-    finally:
-        files.close()
+    pictures = count_pictures([row for _, row in rows]) + len(quarantined)
+    thumbnails = Thumbnails(options.max_bytes, pictures, lambda: options.is_late)
+    cards = _read_cards(source, rows, thumbnails, options)
+    if len(cards) < len(rows):
+        page.notes.append(f"{len(cards):,} of {len(rows):,} samples are shown, because the time for the page was over")
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())
     page.sections.append(Section("Samples", cards, choice.describe()))
-    images = ImageShards(folder, () if recorded else options.images)
+    images = ImageShards(folder, () if recorded else options.images, lambda: options.is_late)
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
     page.layers = list_layers(cards)
     return page
 
 
-def _read_index(shard: SourceShard) -> pa.Table:
+def _read_cards(
+    source: SetSource, rows: Sequence[tuple[str, IndexRow]], thumbnails: Thumbnails, options: ViewOptions
+) -> tuple[Card, ...]:
+    """Returns the cards of samples, each with the name of its shard; the first ones where time is over."""
+    cards: list[Card] = []
+    files = ShardFiles()
+    try:
+        for name, row in rows:
+            if cards and options.is_late:
+                break
+            card = build_card(files, row, name, thumbnails)
+            cards.append(replace(card, blocks=add_origins(card.blocks, source, name, row["key"])))
+    finally:
+        files.close()
+    return tuple(cards)
+
+
+def read_located_index(shard: SourceShard) -> pa.Table:
     """Returns the index of a shard with the place of each sample, by which it is read."""
     index = read_index(shard, locating=bool(shard.image_folders))
     numbers = pa.array(np.arange(index.num_rows))

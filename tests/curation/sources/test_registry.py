@@ -12,10 +12,14 @@ from schemas.errors import UsageError
 def test_the_sources_that_ship() -> None:
     assert list(SOURCES.shipped) == [
         *("mint-html", "mint-pdf", "mint-arxiv", "obelics", "kale", "cc3m", "cc12m", "sbu", "visual-genome"),
-        *("datacomp", "blip3-ocr", "blip3-grounding", "llava", "sharegpt4v", "textvqa", "ocr-vqa", "a-okvqa", "gqa"),
+        *("coco", "textcaps", "datacomp", "blip3-ocr", "blip3-grounding"),
+        *("llava", "sharegpt4v", "textvqa", "vizwiz", "ocr-vqa", "a-okvqa", "gqa"),
         *("docvqa", "chartqa", "dvqa", "ai2d", "clevr", "science-qa", "open-orca", "orca-math", "text"),
     ]
-    captions = {"kale", "cc3m", "cc12m", "sbu", "visual-genome", "datacomp", "blip3-ocr", "blip3-grounding"}
+    captions = {
+        *("kale", "cc3m", "cc12m", "sbu", "visual-genome", "coco", "textcaps"),
+        *("datacomp", "blip3-ocr", "blip3-grounding"),
+    }
     assert {name for name, source in SOURCES.shipped.items() if source.is_captions} == captions
     with pytest.raises(UsageError, match=r"^no source is named 'laion': use one of mint-html, mint-pdf, "):
         SOURCES.find("laion")

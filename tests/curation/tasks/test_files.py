@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curation.scores.answers.registry import METRICS
-from curation.tasks.files import QuestionSet, read_question_set
+from curation.tasks.files import QuestionSet, find_questions, read_question_set
 from curation.tasks.images import QuestionImages
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import ImageFile
@@ -51,6 +51,14 @@ def test_lines_of_json(tmp_path: Path) -> None:
     assert found.quarantined[2].detail == "the line is not a JSON object"
 
 
+def test_some_questions_alone(tmp_path: Path) -> None:
+    rows = [{"id": name, "question": "?", "answers": [answer]} for name, answer in zip("abca", "1234", strict=True)]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = find_questions(options(tmp_path / "q.jsonl"), METRICS["exact_match"], {"a", "c", "x"})
+    assert {name: question.answers for name, question in found.items()} == {"a": ("1",), "c": ("3",)}
+    assert find_questions(options(tmp_path / "q.jsonl"), METRICS["exact_match"], set()) == {}
+
+
 def test_parquet_as_harnesses_publish_it(tmp_path: Path) -> None:
     """With Hugging Face's struct of an image, in two files; a text that is not UTF-8 costs its row alone."""
     image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -80,16 +88,21 @@ def test_tar_of_captioned_images(tmp_path: Path) -> None:
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("id,answer\n")
+    (tmp_path / "q.json").write_text("[]")
     (tmp_path / "q.jsonl").write_text('{"id": "b"}\n')
     (tmp_path / "q.parquet").write_bytes(b"PAR1")
     for name, message in {
-        "q.csv": r"questions are read from \.jsonl, \.parquet, \.tar files$",
+        "q.csv": r"questions are read from \.jsonl, \.tsv, \.parquet, \.tar files$",
+        "q.json": r"from \.jsonl, \.tsv, \.parquet, \.tar files; others need questions\.layout$",
         "q.jsonl": "none of its 1 rows is a question, the first because it has 0 answers; exact_match needs 1$",
         "q.parquet": "q.parquet can't be read: ",
         "none.jsonl": "no file matches ",
     }.items():
         with pytest.raises(UsageError, match=message):
             read(tmp_path / name)
+    message = r"q\.csv: questions of the layout pope are read from \.jsonl, \.tsv, \.parquet, \.tar, \.json files$"
+    with pytest.raises(UsageError, match=message):
+        read(tmp_path / "q.csv", layout="pope")
 
 
 def test_images_of_a_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curation.leaks.leak import Leak
 from curation.scores.answers.metric import AnsweredQuestion
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions, read_predictions
 from schemas.errors import UsageError
@@ -25,6 +26,30 @@ def test_round_trip(tmp_path: Path) -> None:
     assert encode_predictions(FOUND) == encode_predictions(read_predictions(folder, "p.parquet"))
     assert FOUND.name == "pets-4shot"
     assert ROW.to_answered() == AnsweredQuestion("1", ("cat", "dog"), "a cat", (), "g", "c")
+
+
+def test_verdicts_and_leaks(tmp_path: Path) -> None:
+    leaks = (Leak("sets/a", "data/0.tar/7", 3, None), Leak("sets/a", "data/0.tar/8", None, 0.75))
+    rows = [
+        replace(ROW, judge="gpt", verdict="0.5, nearly", verdict_score=0.5, leaks=leaks),
+        replace(ROW, id="2", judge="gpt", judge_error="HTTP 400: no"),
+    ]
+    folder, found = Folder(str(tmp_path)), replace(FOUND, rows=rows)
+    folder.write("p.parquet", encode_predictions(found))
+    assert read_predictions(folder, "p.parquet") == found
+    assert [row.to_answered().verdict_score for row in rows] == [0.5, None]
+
+
+def test_files_of_before_there_were_judges(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    folder.write("p.parquet", encode_predictions(FOUND))
+    table = pq.read_table(tmp_path / "p.parquet")
+    older = table.drop_columns(["judge", "verdict", "verdict_score", "judge_error", "leaks"])
+    pq.write_table(older, tmp_path / "older.parquet")
+    assert read_predictions(folder, "older.parquet") == FOUND
+    pq.write_table(older.drop_columns(["error"]), tmp_path / "none.parquet")
+    with pytest.raises(UsageError, match=r"none\.parquet holds no predictions of `evaluate model`$"):
+        read_predictions(folder, "none.parquet")
 
 
 def test_other_files(tmp_path: Path) -> None:

@@ -39,6 +39,22 @@ def test_choices() -> None:
     assert shown.build_demonstration(CHOICE).answer == " a dog"
 
 
+def test_a_question_without_choices_in_a_set_that_has_some() -> None:
+    mixed = prompter(question="{question}\n{choices}\nA letter:", without_choices="{question}\nA word:")
+    assert mixed.build_question(CHOICE).question == (b"i", "Which?\nA. a cat\nB. a dog\nA letter:")
+    assert mixed.build_question(Question("2", "What?", (b"i",), ("x",))).question == (b"i", "What?\nA word:")
+    assert prompter(question="{question}!").build_question(Question("2", "What?", (), ("x",))).question == ("What?!",)
+    with pytest.raises(ValueError, match=r"unknown field \{q\}: use one of question, choices"):
+        prompter(without_choices="{q}")
+
+
+def test_places_of_images_in_choices() -> None:
+    shown = Question("1", "Which is <image>?", (b"1", b"2", b"3"), ("B",), ("<image>", "<image>"))
+    assert prompter(question="{question} {choices}").build_question(shown).question == (
+        *("Which is ", b"1", "? A. ", b"2", "\nB. ", b"3"),
+    )
+
+
 def test_places_of_images() -> None:
     two = Question("1", "Is <image> before <image>", (b"1", b"2"), ("yes",))
     assert prompter().build_question(two).question == ("Is ", b"1", " before ", b"2")

@@ -90,6 +90,7 @@ WRONG_USE = {
     "ingest datacomp -i {i}/*.tar --images {n} -o {out}": "no file matches {n}",
     "generate {n} Hi": "model: no folder {n}; pass a folder that train has exported, such as run/model",
     "generate {made} Hi --image {n}": "--image {n}: no such file; pass an image's file or URL",
+    "generate {made} Hi --beams 3 --temperature 1": "--beams: a beam search takes the likeliest tokens and draws .*",
     "engines --fetch clip": "no weights are named 'clip': use grounding-dino or siglip, .*",
     "engines -o x": "--output: it is where --fetch puts weights: pass --fetch NAME with it",
     ANNOTATE + " -o {made}": r"{made} is not empty and holds no recipe\.yaml: use a new output folder",

@@ -23,6 +23,7 @@ from pipelines.inputs.shards import find_missing_downloads
 from pipelines.output.totals import Totals
 from pipelines.recipes.base import load_recipe
 from pipelines.recipes.download import DownloadRecipe, DownloadRun
+from pipelines.recipes.rows import ChosenRows
 from pipelines.recipes.select import SelectRecipe
 from pipelines.select.run import select
 from pipelines.stats.run import collect_stats
@@ -192,6 +193,7 @@ def test_what_failed_is_asked_for_again_alone(stand_in: StandIn, tmp_path: Path)
     first = download(recipe, str(output))
     assert (first.rows_in, first.rows_out, first.quarantined) == (10, 4, 6)
     before = hashes(output)
+    del before["README.md"]  # whose counts change
 
     def again(**how: bool) -> tuple[list[str], int, dict[str, int]]:
         stand_in.asked.clear()
@@ -394,7 +396,7 @@ def test_the_recipe_that_ships_says_what_is_so_without_it() -> None:
     shipped = load_recipe(DownloadRecipe, str(REPOSITORY / "recipes/download.yaml"), input=["x"])
     assert shipped == DownloadRecipe(input=["x"])
     values = read_recipe(str(REPOSITORY / "recipes/download.yaml"))
-    assert {*values} == {"kind"} | {*DownloadRecipe.model_fields} - {"input"}
+    assert {*values} == {"kind"} | {*DownloadRecipe.model_fields} - {"input", *ChosenRows.model_fields}
     assert {*values["run"]} == {*DownloadRun.model_fields} - {"allow_damaged", "allow_download", "output"}
 
 

@@ -228,6 +228,7 @@ def test_the_truth_itself_is_perfect(real_set: Callable[[Change], tuple[str, str
         assert (score.wrong, score.missed) == (0, 0)
         perfect = Estimate(1.0) if score.images == 1 else Estimate(1.0, 1.0, 1.0)
         if score.objects:
+            assert score.coco_ap.value == pytest.approx(1)
             assert [score.precision, score.recall, score.f1, score.ap] == [perfect] * 4
             assert score.mean_iou.value == pytest.approx(1, abs=1e-5)  # boxes are stored as 32 bits
 
@@ -244,6 +245,7 @@ def test_every_second_one_dropped(real_set: Callable[[Change], tuple[str, str, s
     assert scores.total.precision == Estimate(1.0, 1.0, 1.0)
     for score in scores.classes:
         assert score.ap.value == score.recall.value  # where all are right, the curve is a rectangle
+    assert scores.total.coco_ap.value == pytest.approx(scores.total.ap.value, abs=0.01)  # of 101 recalls
 
 
 def test_moved_by_a_tenth_of_the_width(real_set: Callable[[Change], tuple[str, str, str]]) -> None:
@@ -303,7 +305,7 @@ def test_an_empty_reading_gets_all_of_it_wrong(data: Path, tmp_path: Path) -> No
     assert (scores.total.cer, scores.total.wer, scores.total.places_found) == (wrong, wrong, Estimate(0.0, 0.0, 0.0))
 
 
-def test_text_is_grouped_by_kind_and_failures_cost_all(tmp_path: Path) -> None:
+def test_text_is_grouped_by_kind_and_failures_cost_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size = {"width": 200, "height": 100}
     entries = [
         {"file": "a", "uid": "a", "kind": "sign", "items": [{"text": "OPEN DAILY"}]},
@@ -327,6 +329,14 @@ def test_text_is_grouped_by_kind_and_failures_cost_all(tmp_path: Path) -> None:
         1 / 3,
     )
     assert (found["total"]["images"], found["total"]["cer"]["value"]) == (3, 6 / 18)
+    ordinary = [found["total"][name]["value"] for name in ("ordinary_cer", "ordinary_wer")]
+    assert ordinary == [6 / 19, 2 / 4]  # a space is a character
+    with pytest.raises(SystemExit) as done:
+        main(["evaluate", "ocr", str(tmp_path / "set"), "--truth", truth, "--fail-under", "total.ordinary_cer=0.3"])
+    assert done.value.code == 1
+    out, err = capsys.readouterr()
+    assert err == "error: --fail-under: total.ordinary_cer is 0.3158, over 0.3\n"
+    assert "ordinary: by jiwer, in the order of reading, which the other rates ignore" in out
 
 
 def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[object, str, str]:
@@ -343,12 +353,13 @@ def test_the_table_and_the_json(small: tuple[str, str], capsys: pytest.CaptureFi
     assert lines[:2] == ["recall", "class objects precision recall (prompted) F1 AP IoU"]
     assert lines[3].startswith("cat 4 100.0 50.0 50.0 66.7 50.0 100.0")
     assert lines[5].startswith("dog 1 0.0 0.0 - 0.0 0.0 -")
-    assert lines[-6:] == [
+    assert lines[-7:] == [
         "figures in %, with the 95% confidence interval below each, from 1,000 bootstrap resamples of the images",
         "a true box is found if a box of its class overlaps it with an IoU of at least 0.5",
         "recall (prompted): the recall of the objects whose class the detector was asked for",
         "AP: average precision, interpolated at all points; its total is the mean of the classes, and each other total "
         "is that of all boxes together",
+        "COCO's AP@[.5:.95], by pycocotools: 25.2, 0.0-66; --json has that of each class",
         "scored: 5 of 10 images of the ground truth, 3 of them with nothing found, because the engine failed",
         "not scored: 1 without boxes in the ground truth, 1 without uid, 1 not in the set, 1 quarantined, "
         "1 of another shape than in the ground truth",

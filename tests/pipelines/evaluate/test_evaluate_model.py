@@ -1,6 +1,8 @@
 """`evaluate model` from the command line to the rows, of models of some thousand parameters."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from curation.tasks.predictions import encode_predictions, read_predictions
 from pipelines.cli.app import main
 from schemas.output_set.recipe_file import dump_yaml
 from schemas.storage.folder import Folder
-from tests.training.support import tiny
+from tests.training.support import runs, tiny
 from tests.training.support.tiny import pack, picture
 from training.batch import IGNORE_INDEX
 from training.model.config import PromptOptions
@@ -124,8 +126,11 @@ def test_scores_are_computed_again_from_rows_alone(evaluated: Path, run: Run) ->
                 "errors": 0,
                 "cut": COUNT,
                 "seed": None,
+                "scored_by": "rule",
+                "without_verdict": {},
                 "figures": {"exact_match": {"value": 0.0, "low": 0.0, "high": 0.0}},
                 "differences": None,
+                "leaks": None,
             }
         ],
     }
@@ -184,6 +189,44 @@ def test_few_shots_odd_rows_and_a_limit(folder: Path, run: Run, tmp_path: Path) 
     assert [row["stage"] for row in quarantined] == ["read", "predict"]
 
 
+def test_a_list_of_tasks(folder: Path, run: Run, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        write_task(folder, name, [(0, 0)])
+    (folder / "list.yaml").write_text("kind: tasks\ntasks: [first.yaml, second.yaml]\neach: {max_new_tokens: 1}\n")
+    code, found, _ = run("model", "--task", "list.yaml", "--output", str(tmp_path / "out"), "--json")
+    assert code == 0
+    assert [(task["name"], task["questions"]) for task in found["tasks"]] == [("first-0shot", 1), ("second-0shot", 1)]
+    code, _, err = run("model", "-t", "list.yaml", "-t", "first.yaml", "--output", str(tmp_path / "other"))
+    assert (code, err) == (2, "error: --task: two tasks have the name first: set another in one of the files\n")
+
+
+@pytest.mark.slow
+def test_two_ranks_write_what_one_process_does(folder: Path, run: Run, tmp_path: Path) -> None:
+    """Of seven batches, the last one short, four are the first rank's; an image in one of the other's is lost."""
+    write_task(folder, "shots", [(n, n) for n in range(COUNT)])
+    demonstrations = {"questions": {"path": "shots.jsonl"}}
+    more: dict[str, Any] = {"shots": [0, 2], "demonstrations": demonstrations, "max_new_tokens": 3}
+    path = write_task(folder, "ranks", [(n, n) for n in range(COUNT)], **more)
+    lines = (folder / "ranks.jsonl").read_text().splitlines()
+    lines += [line.replace('"id": "', '"id": "again-') for line in lines[:4]] + ['{"id": "no answer"}']
+    lines.insert(2, '{"id": "lost", "image": "none.png", "answers": ["x"]}')
+    (folder / "ranks.jsonl").write_text("\n".join(lines))
+    arguments = ["model", "--task", path, "--batch-size", "2", "--device", "cpu", "--json", "--output"]
+    code, found, _ = run(*arguments, str(tmp_path / "one"))
+    assert code == 0
+    assert [task["questions"] for task in found["tasks"]] == [12, 12]
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    command = [*ranks, "pipelines.evaluate", "model", *arguments, str(tmp_path / "two")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder, env=runs.ENVIRONMENT)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == found
+    names = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file())
+    assert len(names) == 5
+    assert names == sorted(path.relative_to(tmp_path / "two") for path in (tmp_path / "two").rglob("*.*"))
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
 @pytest.mark.slow
 def test_few_shots_of_a_model_that_has_learnt_its_pictures(run: Run, tmp_path: Path) -> None:
     """With its own pictures it is right, with swapped ones wrong: accuracy and CIDEr have intervals that are apart."""
@@ -239,6 +282,7 @@ def train_on_pictures(folder: Path) -> Path:
         (["model", "--task", "pets.yaml", "--output", "out"], "--output: out holds predictions already"),
         (["model", "--task", "pets.yaml", "-t", "pets.yaml", "-o", "o"], "--task: two tasks have the name pets:"),
         (["model", "--task", "none.yaml", "--output", "o"], "cannot read recipe none.yaml: No such file"),
+        (["--from-rows", "out", "--leaks", "x"], "--from-rows scores predictions that are there: pass no model, task"),
         (["model", "--from-rows", "out"], "--from-rows scores predictions that are there: pass no model, task"),
         (["--from-rows", "model"], "model holds no predictions: pass the output folder of `evaluate model`"),
         (["--from-rows", "out", "--against", "tokenizer"], "tokenizer holds no predictions"),

@@ -28,6 +28,13 @@ def test_names() -> None:
     assert dict(name_scores(OCR)) == {"sroie.cer": 0.1, "total.cer": 0.2}
     assert dict(name_scores(CAPTIONS)) == {"dense.web.supported": 0.7}
     assert dict(name_scores(MODEL)) == {"coco-4shot.cider": 1.09}
+    leaks = {"questions": 3, "leaked": figure(0.3), "figures": {"cider": figure(0.8)}}
+    leaked = {"tasks": [MODEL["tasks"][0] | {"leaks": leaks}]}
+    assert dict(name_scores(leaked)) == {
+        "coco-4shot.cider": 1.09,
+        "coco-4shot.leaks.leaked": 0.3,
+        "coco-4shot.leaks.cider": 0.8,
+    }
 
 
 def test_scores_that_reach_their_limits() -> None:
@@ -43,6 +50,7 @@ def test_scores_that_reach_their_limits() -> None:
         (BOXES, ["cat.f1=0.51", "total.f1=0.5"], "cat.f1 is 0.5, under 0.51; total.f1 is 0.25, under 0.5"),
         (BOXES, ["cat.ap=0"], "cat.ap has no value"),
         (OCR, ["total.cer=0.15"], "total.cer is 0.2, over 0.15"),
+        ({"total": {"ordinary_wer": figure(0.4)}}, ["total.ordinary_wer=0.3"], "total.ordinary_wer is 0.4, over 0.3"),
     ],
 )
 def test_scores_that_do_not(found: dict[str, Any], limits: list[str], message: str) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.ingest.outcomes import IngestedSample, ShardSplitter
 from pipelines.ingest.row_watch import RowWatch
 from pipelines.ingest.stores.open import open_stores
-from pipelines.ingest.unit import IngestedSample, IngestTask, IngestUnit, ShardSplitter
+from pipelines.ingest.unit import IngestTask, IngestUnit
 from pipelines.inputs.source_files import Item, cut_file
 from pipelines.output.writer import write_quarantine
 from pipelines.recipes.ingest import IngestRecipe

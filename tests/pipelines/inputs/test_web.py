@@ -40,7 +40,7 @@ def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., 
         assert data_of(tmp_path / f"here{name}") == data_of(tmp_path / f"there{name}")
         kept = [path for path in (tmp_path / f"there{name}").rglob("*") if path.is_file()]
         assert kept
-        assert [path for path in kept if b"hidden" in path.read_bytes()] == []
+        assert [path for path in kept if b"me:hidden" in path.read_bytes()] == []
     manifest = json.loads((tmp_path / "there_chosen/manifests/a.json").read_bytes())
     assert manifest["inputs"][0]["path"] == f"{server.replace('//', '//***@')}/a.parquet"
 

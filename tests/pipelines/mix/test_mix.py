@@ -200,7 +200,7 @@ def test_it_is_an_output_set(made: Path, sources: dict[str, str]) -> None:
         assert [file.path for file in manifest.inputs] == [sources["docs"], sources["text"], sources["ocr"]]
         assert manifest.rows_in == manifest.rows_out
     assert sorted(path.name for path in made.iterdir()) == [
-        *("README.md", "data", "index", "manifests", "recipe.yaml", "stats.json"),
+        *("README.md", "data", "index", "manifests", "recipe.yaml", "report.html", "stats.json"),
     ]
 
 

@@ -13,7 +13,7 @@ from pipelines.output.writer import write_output
 from pipelines.recipes.base import RunOptions
 from pipelines.recipes.render import RenderRecipe
 from schemas.errors import ShardloomError, UsageError
-from schemas.output_set.layout import CARD, UNFINISHED, read_manifests
+from schemas.output_set.layout import CARD, REPORT, UNFINISHED, read_manifests
 from schemas.output_set.manifest import InputFile, Manifest
 from schemas.storage.folder import Folder
 
@@ -176,10 +176,11 @@ def test_runs_that_share_a_set_complete_it_once_all_is_committed(tmp_path: Path)
         totals = run_job(SharedJob(values, "b"), output.url)
         assert (totals.outputs, totals.is_unchanged) == (1, False)
         assert (output.exists(UNFINISHED), output.exists(CARD), half.exists()) == (True, False, True)
+        assert not output.exists(REPORT)
 
     totals = run_job(SharedJob(values, "a", work_beside), output.url)
     assert (totals.outputs, read_times(output).runs) == (2, 2)
-    assert (output.exists(UNFINISHED), output.exists(CARD)) == (False, True)
+    assert (output.exists(UNFINISHED), output.exists(CARD), output.exists(REPORT)) == (False, True, True)
     assert {path.name for path in (tmp_path / "out").rglob("*") if "tmp" in path.name} == set()
 
 

@@ -1,4 +1,4 @@
-"""Checks that output sets account for each row: rows in = rows out + rows quarantined.
+"""Checks that output sets account for each row: rows in = rows out + quarantined + left out by the recipe.
 
 Manifests check this themselves. Here it is asserted once more, from their plain fields, for whatever runs in a test.
 """
@@ -17,7 +17,7 @@ def add_up_and_account(manifests: Iterable[Manifest]) -> Totals:
         account_for_rows(manifest)
     totals = add_up_manifests(held)
     quarantined = sum(totals.reasons.values())
-    assert totals.rows_in == totals.rows_out + quarantined, totals
+    assert totals.rows_in == totals.rows_out + quarantined + sum(totals.left_out.values()), totals
     assert totals.quarantined == quarantined, totals
     return totals
 
@@ -25,7 +25,7 @@ def add_up_and_account(manifests: Iterable[Manifest]) -> Totals:
 def account_for_rows(manifest: Manifest) -> None:
     """Asserts that rows in are those in the data and those left out, and that the files have as many."""
     quarantined = sum(manifest.reasons.values())
-    assert manifest.rows_in == manifest.rows_out + quarantined, manifest
+    assert manifest.rows_in == manifest.rows_out + quarantined + sum(manifest.left_out.values()), manifest
     assert all(count >= 0 for count in manifest.reasons.values()), manifest
     data = [out.rows for out in manifest.outputs if out.path.startswith(f"{DATA}/")]
     assert data[:1] == [manifest.rows_out] or (data, manifest.rows_out) == ([], 0), manifest

@@ -33,6 +33,12 @@ class WidthSettings(PixelSettings):
     width: int
 
 
+class FaultSettings(PixelSettings):
+    """Of the reader whose faults pass."""
+
+    faults: str
+
+
 class CaptionSettings(Options):
     """Of the tagger that fails."""
 
@@ -118,6 +124,19 @@ class FailingOcr(PixelOcr):
     def read(self, image: RgbImage) -> list[TextLine]:
         if self.width in (0, image.shape[1]):
             raise RuntimeError("the engine's own message")
+        return super().read(image)
+
+
+class PassingOcr(PixelOcr):
+    """Raises on images whose widths are in the file `faults`, as long as they are there."""
+
+    def __init__(self, settings: FaultSettings) -> None:
+        super().__init__(settings)
+        self.faults = Path(settings.faults)
+
+    def read(self, image: RgbImage) -> list[TextLine]:
+        if str(image.shape[1]) in self.faults.read_text().split():
+            raise RuntimeError("a fault that passes")
         return super().read(image)
 
 
@@ -236,6 +255,7 @@ PLACED_OCR = EngineDeclaration(name="PlacedOcr", kind=OCR, settings=PixelSetting
 KILLER_OCR = EngineDeclaration(name="KillerOcr", kind=OCR, settings=WidthSettings, make=KillerOcr)
 DYING_OCR = EngineDeclaration(name="DyingOcr", kind=OCR, settings=PixelSettings, make=DyingOcr)
 FAILING_OCR = EngineDeclaration(name="FailingOcr", kind=OCR, settings=WidthSettings, make=FailingOcr)
+PASSING_OCR = EngineDeclaration(name="PassingOcr", kind=OCR, settings=FaultSettings, make=PassingOcr)
 HUNGRY_OCR = EngineDeclaration(name="HungryOcr", kind=OCR, settings=WidthSettings, make=HungryOcr)
 HANGING_OCR = EngineDeclaration(name="HangingOcr", kind=OCR, settings=PixelSettings, make=HangingOcr)
 HANGING_WIDE_OCR = EngineDeclaration(name="HangingWideOcr", kind=OCR, settings=WidthSettings, make=HangingWideOcr)

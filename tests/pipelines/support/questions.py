@@ -25,6 +25,15 @@ TEXTVQA = {
     "question_id": 0,
     "set_name": "train",
 }
+VIZWIZ = {
+    "image": "VizWiz_train_00000000.jpg",
+    "question": "What's the name of this product?",
+    "answers": [
+        {"answer_confidence": "yes", "answer": answer} for answer in ["basil leaves", *["basil"] * 8, "bottle"]
+    ],
+    "answer_type": "other",
+    "answerable": 1,
+}
 OCR_VQA = {
     "imageURL": "http://ecx.images-amazon.com/images/I/61Y5cOdHJbL.jpg",
     "questions": ["Who wrote this book?", "Is this a games related book?"],
@@ -139,6 +148,7 @@ ORCA_MATH = {"question": "What is 2 + 2?", "answer": "It is 4."}
 
 ROWS: dict[str, dict[str, Any]] = {
     "textvqa": TEXTVQA,
+    "vizwiz": VIZWIZ,
     "ocr-vqa": OCR_VQA,
     "a-okvqa": A_OKVQA,
     "gqa": GQA,

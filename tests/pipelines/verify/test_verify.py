@@ -22,6 +22,7 @@ from schemas.storage.folder import Folder
 from tests.pipelines.support.sets import annotation_set, caption_set, join
 
 KINDS = ("annotations", "captions", "webdataset", "parquet")
+OTHERS = ("README.md", "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +42,9 @@ def copy(sets: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def covered(output: Path) -> list[Path]:
-    """Every file of a set but its card, which anyone may edit."""
+    """Every file of a set but its card, which anyone may edit, and its report, which nothing reads."""
     assert (output / "README.md").exists() == (output.name != "annotations"), "that one is made by no command here"
-    return sorted(path for path in output.rglob("*") if path.is_file() and path.name != "README.md")
+    return sorted(path for path in output.rglob("*") if path.is_file() and path.name not in OTHERS)
 
 
 def faults_of(output: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -127,7 +128,7 @@ def test_files_of_others_stop_nothing(copy: Path) -> None:
     """A desktop's, a file server's, macOS's, and the user's own words on the set."""
     for below in ("", "data", "manifests", "quarantine", "index", "parts"):
         hidden = (".DS_Store", "._00000000.json", ".nfs0000000000c0ffee", "Thumbs.db", "desktop.ini")
-        others = {"": ("README.md",), "manifests": ("notes.txt", "00000000.json~")}
+        others = {"": OTHERS, "manifests": ("notes.txt", "00000000.json~")}
         for name in (*hidden, *others.get(below, ())):
             (copy / below).mkdir(exist_ok=True)
             (copy / below / name).write_bytes(b"\0\5\x16\7")

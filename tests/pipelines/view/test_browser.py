@@ -4,67 +4,54 @@ Skipped without a headless Chromium: one in the PATH, or the one that SHARDLOOM_
 """
 
 import json
-import os
-import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.view.html import hash_script
+from docs.browser import Tab, find_chromium, open_tab
+from pipelines.mix.run import mix
+from pipelines.recipes.mix import MixRecipe
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import write_view
 from schemas.records.box import BOXES_COLUMN, Detection, detection_to_arrow
 from schemas.records.tag import TAGS_COLUMN, Tag, tag_to_arrow
 from schemas.records.text_line import OCR_COLUMN, line_to_arrow
 from schemas.tar.writer import TarWriter
-from tests.pipelines.support.pages import HOSTILE, read_page
-from tests.pipelines.support.sets import annotated, line
-from tests.pipelines.support.views import noise
+from tests.pipelines.support import viewed
+from tests.pipelines.support.pages import HOSTILE
+from tests.pipelines.support.sets import ALONE, annotated, caption_set, join, line
+from tests.pipelines.support.views import make_set, noise
 
-pytestmark = pytest.mark.slow
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = os.environ.get("SHARDLOOM_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+CHROMIUM = find_chromium()
 MAX_SECONDS, MAX_BYTES = 3.0, 15 << 20  # of a page with 200 pictures
 
-PROBE = """
-const found = {};
-const card = document.querySelector(".card");
-const polygon = card.querySelector("polygon");
-const word = card.querySelector(".group .linked");
-const lit = () => [...document.querySelectorAll(".lit")].map((one) => one.tagName.toLowerCase());
-word.dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
-found.hovered = lit();
-document.body.dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
-found.left = lit();
-polygon.dispatchEvent(new FocusEvent("focusin", {bubbles: true}));
-found.focused = lit();
-polygon.dispatchEvent(new FocusEvent("focusout", {bubbles: true}));
-word.dispatchEvent(new MouseEvent("click", {bubbles: true}));
-document.body.dispatchEvent(new PointerEvent("pointerover", {bubbles: true}));
-found.pinned = lit();
-document.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true}));
-found.escaped = lit();
-const box = document.querySelector("input[data-layer]");
-box.click();
-found.hidden = getComputedStyle(document.querySelector(".layer-" + box.dataset.layer)).display;
-const [overlay, image] = ["svg", "img"].map((tag) => card.querySelector(tag).getBoundingClientRect());
-found.overlaid = ["x", "y", "width", "height"].every((side) => Math.abs(overlay[side] - image[side]) < 1);
-found.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-const names = performance.getEntriesByType("resource").map((one) => one.name);
-found.resources = names.filter((one) => !one.startsWith("data:"));
-addEventListener("load", () => setTimeout(() => {
-  found.seconds = performance.getEntriesByType("navigation")[0].loadEventEnd / 1000;
-  found.broken = [...document.images].filter((one) => one.complete && !one.naturalWidth).length;
-  document.title = JSON.stringify(found);
-}));
-"""
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")]
+
+LIT = "[...document.querySelectorAll('.lit')].map((one) => one.tagName.toLowerCase())"
+OVERLAID = """(() => {
+  const [overlay, image] = ["svg", "img"].map((tag) => document.querySelector(`.card ${tag}`).getBoundingClientRect());
+  return ["x", "y", "width", "height"].every((side) => Math.abs(overlay[side] - image[side]) < 1);
+})()"""
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+BROKEN = "[...document.images].filter((one) => one.complete && !one.naturalWidth).length"
+HIDDEN = """(() => {
+  const box = document.querySelector("input[data-layer]");
+  box.click();
+  return getComputedStyle(document.querySelector(".shape.layer-" + box.dataset.layer)).display;
+})()"""
+PRESS = "document.querySelector('{}').dispatchEvent(new {}('{}', {{bubbles: true, key: '{}'}}))"
 
 
-def make_set(folder: Path, count: int) -> Path:
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Tab]:
+    assert CHROMIUM is not None
+    with open_tab(CHROMIUM) as opened:
+        yield opened
+
+
+def make_hostile_set(folder: Path, count: int) -> Path:
     """Annotations of so many pictures of photos' sizes, with hostile texts."""
     (folder / "images").mkdir()
     with (folder / "images/00000000.tar").open("wb") as file:
@@ -89,41 +76,103 @@ def make_set(folder: Path, count: int) -> Path:
     )
 
 
-def browse(page: Path, width: int, folder: Path) -> tuple[dict[str, Any], str]:
-    """What the probe finds in a copy of the page that may run it, and what the browser complains about."""
-    assert CHROMIUM is not None
-    text = page.read_text()
-    copy = folder / "probed.html"
-    policy = re.search(r"script-src &#39;(sha256-[^&]+)&#39;", text)
-    assert policy is not None
-    copy.write_text(
-        text.replace(policy[1], f"{policy[1]}&#39; &#39;{hash_script(PROBE)}", 1).replace(
-            "</body>", f"<script>{PROBE}</script></body>"
-        )
-    )
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--enable-logging=stderr"]
-    flags += [f"--user-data-dir={folder}/profile", f"--window-size={width},900", "--virtual-time-budget=20000"]
-    command = [CHROMIUM, *flags, "--dump-dom", f"file://{copy}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    title = read_page(done.stdout.encode()).find_all("title")[0].read()
-    complaints = "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
-    return json.loads(title), complaints
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
-@pytest.mark.parametrize("width", [1280, 500])
-def test_200_pictures_in_a_browser(tmp_path: Path, width: int) -> None:
-    page = tmp_path / "page.html"
-    totals = write_view(str(make_set(tmp_path, 200)), str(page), ViewOptions(sample=200))
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hostile")
+    page = folder / "page.html"
+    totals = write_view(str(make_hostile_set(folder, 200)), str(page), ViewOptions(sample=200))
     assert totals.samples == 200
     assert totals.bytes < MAX_BYTES
-    found, complaints = browse(page, width, tmp_path)
-    assert complaints == ""
-    assert found["hovered"].count("polygon") == 1
-    assert "span" in found["hovered"]
-    assert found["left"] == found["escaped"] == []
-    assert found["pinned"] == found["hovered"]
-    assert found["focused"].count("polygon") == 1
-    assert (found["hidden"], found["overlaid"], found["overflow"]) == ("none", True, 0)
-    assert (found["resources"], found["broken"]) == ([], 0)
-    assert found["seconds"] < MAX_SECONDS
+    return page
+
+
+def check_quiet(tab: Tab, page: Path) -> None:
+    """Fails if the page, which has just been opened, complains, asks for anything, lacks a picture or is too wide."""
+    assert tab.list_complaints() == []
+    assert tab.list_requests() == [f"file://{page}"]
+    assert (tab.run(BROKEN), tab.run(OVERFLOW)) == (0, 0)
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_200_pictures(tab: Tab, hostile_page: Path, width: int) -> None:
+    seconds = tab.open(hostile_page, width)
+    assert seconds < MAX_SECONDS
+    check_quiet(tab, hostile_page)
+    assert tab.run(OVERLAID)
+    assert tab.run("document.images.length") == 200
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_words_and_places_light_up_together(tab: Tab, hostile_page: Path, width: int) -> None:
+    tab.open(hostile_page, width)
+    tab.point_at(".card .group .linked")
+    hovered = tab.run(LIT)
+    assert hovered.count("polygon") == 1
+    assert "span" in hovered
+    tab.point_at("h1")
+    assert tab.run(LIT) == []
+    tab.point_at(".card polygon.layer-boxes")
+    assert (tab.run(LIT).count("polygon"), tab.run(LIT).count("span") > 0) == (1, True)
+    tab.point_at("h1")
+    tab.run(PRESS.format(".card .group .linked", "MouseEvent", "click", ""))
+    assert tab.run(LIT) == hovered, "what is clicked stays lit"
+    tab.run(PRESS.format("body", "KeyboardEvent", "keydown", "Escape"))
+    assert tab.run(LIT) == []
+    tab.run("document.querySelector('.card polygon').focus()")
+    assert tab.run(LIT).count("polygon") == 1
+    assert tab.run(HIDDEN) == "none"
+
+
+def make_folder(kind: str, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A small set, run or evaluation of a kind, and the options to look at it with."""
+    if kind in ("annotations", "truth", "captions"):
+        annotations = make_set(folder, ["a dog", "<b>a cat</b>"])
+        if kind == "captions":
+            return caption_set(annotations, folder / "captions"), {}
+        thing = {"file": "x", "uid": "u0", "objects": [viewed.DOG, viewed.CAT], "exhaustive_for": ["dog"]}
+        return annotations, {"truth": viewed.write_truth(folder, [thing])} if kind == "truth" else {}
+    if kind == "run":
+        run = viewed.make_run(folder, [viewed.step(number) for number in range(1, 9)])
+        (run / "held_out.jsonl").write_text(json.dumps({"step": 8, "loss": 1.0, "losses": {"ocr": 1.0}}))
+        return run, {}
+    if kind == "evaluation":
+        return viewed.make_evaluation(folder, ["dog", *HOSTILE[:3]]), {}
+    if kind == "conversations":
+        return viewed.make_conversations(folder), {}
+    training = viewed.make_training(folder)
+    if kind == "training":
+        return training, {}
+    join(f"{folder}/images/*.tar", folder / "captions", folder / "again")
+    sources = {name: [f"{folder}/{name}"] for name in ("training", "again")}
+    mix(MixRecipe(sources=sources, weights={"training": 1, "again": 3}, run=ALONE), f"{folder}/mixed")
+    return folder / "mixed", {}
+
+
+KINDS = ("annotations", "truth", "captions", "training", "mixture", "conversations", "run", "evaluation")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_view(tab: Tab, tmp_path: Path, kind: str) -> None:
+    folder, options = make_folder(kind, tmp_path)
+    page = tmp_path / "page.html"
+    write_view(str(folder), str(page), ViewOptions.model_validate(options))
+    for width in (1280, 400):
+        for scheme in ("light", "dark"):
+            assert tab.open(page, width, scheme=scheme) < MAX_SECONDS
+            check_quiet(tab, page)
+            assert tab.run("document.querySelectorAll('.card').length") > 0
+    if kind in ("annotations", "truth", "captions", "training"):
+        tab.point_at(".card .group .linked")
+        assert {"polygon", "span"} <= set(tab.run(LIT))
+        assert tab.run(OVERLAID)
+
+
+def test_the_page_can_run_no_script_and_ask_for_nothing(tab: Tab, hostile_page: Path, tmp_path: Path) -> None:
+    """Its policy holds even where markup has slipped into it."""
+    injected = '<script>document.title = "run"</script><img src="https://example.org/x.png"></body>'
+    (page := tmp_path / "page.html").write_text(hostile_page.read_text().replace("</body>", injected))
+    tab.open(page, 1280)
+    assert tab.run("document.title") != "run"
+    complaints = " ".join(tab.list_complaints())
+    assert "script-src" in complaints
+    assert "img-src" in complaints

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from curation.scores.bootstrap import Estimate
 from pipelines.view.charts import (
     HEIGHT,
     MAX_BARS,
@@ -12,11 +13,12 @@ from pipelines.view.charts import (
     WIDTH,
     draw_bars,
     draw_counts,
+    draw_estimates,
     draw_histogram,
     draw_lines,
     draw_shares,
 )
-from pipelines.view.page import Bars, Drawing
+from pipelines.view.page import Bars, Drawing, Interval, Intervals
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -89,3 +91,25 @@ def test_lines() -> None:
 @pytest.mark.parametrize("values", [[(1, 2.0)], [(1, 2.0), (9, 2.0)], [(0, 0.0)], [(1, 1e-12), (2, 1e15)], [(1, -3)]])
 def test_lines_of_odd_numbers(values: list[tuple[float, float]]) -> None:
     read_drawing(draw_lines("t", {"a": values})[0])
+
+
+def test_figures_with_their_intervals() -> None:
+    assert draw_estimates("t", {}) == draw_estimates("t", {"a": Estimate(None), "b": Estimate(math.nan)}) == []
+    figures = {"acc": Estimate(0.5, 0.25, 0.75), "alone": Estimate(0.125), "none": Estimate(None)}
+    assert draw_estimates("t", figures, "n") == [
+        Intervals(
+            "t",
+            (
+                Interval("acc", 0.5, 0.25, 0.75, "50.0% [25.0, 75.0]"),
+                Interval("alone", 0.125, 0.125, 0.125, "12.5%"),
+            ),
+            "n",
+        )
+    ]
+
+
+def test_figures_over_one_stretch_the_scale() -> None:
+    (chart,) = draw_estimates("t", {"cider": Estimate(1.0, 0.5, 2.0), "other": Estimate(0.5, 0.5, 0.5)})
+    assert isinstance(chart, Intervals)
+    assert [(row.value, row.low, row.high) for row in chart.rows] == [(0.5, 0.25, 1.0), (0.25, 0.25, 0.25)]
+    assert chart.rows[0].shown == "100.0% [50.0, 200.0]"

@@ -5,7 +5,22 @@ import re
 import pytest
 
 from pipelines.view.html import hash_script, show_text, write_html
-from pipelines.view.page import MAX_TEXT, Bars, Card, Chip, Chips, Page, Picture, Piece, Section, Shape, Text, TextGroup
+from pipelines.view.page import (
+    MAX_TEXT,
+    Bars,
+    Card,
+    Chip,
+    Chips,
+    Interval,
+    Intervals,
+    Page,
+    Picture,
+    Piece,
+    Section,
+    Shape,
+    Text,
+    TextGroup,
+)
 from pipelines.view.run import fit_page
 from schemas.errors import UsageError
 from tests.pipelines.support.pages import HOSTILE, list_elements, read_page
@@ -21,13 +36,20 @@ TAGS = set(
 
 def make_page(text: str) -> Page:
     """A page with this text in every place that a set can fill."""
-    shape = Shape(0, "ocr", (0, 0, 1, 0, 1, 1, 0, 1), text, 0.5, is_labelled=True)
+    shape = Shape(0, "ocr", (0, 0, 1, 0, 1, 1, 0, 1), text, 0.5, is_labelled=True, status="missed")
     picture = Picture("data:image/webp;base64,AAAA", 64, 48, (shape,), title=text)
     texts = (Text(text, (Piece(text, (0,), "supported", text),), text), Text("", (Piece(text),)))
-    blocks = (picture, Picture(fault=text), *texts, TextGroup(text, texts), Chips(text, (Chip(text, text, (0,)),)))
+    blocks = (
+        picture,
+        Picture(fault=text),
+        *texts,
+        TextGroup(text, texts),
+        Chips(text, (Chip(text, text, (0,), "supported"),)),
+    )
     cards = (Card(text, blocks, ((text, text),)), Card(text, blocks, is_wide=True))
     sections = [Section(text, cards, text), Section(text, cards, text, is_dense=True)]
-    return Page(text, text, [(text, text)], [Bars(text, ((text, 0.5, text),), text)], sections, [text], ("ocr",))
+    charts = [Bars(text, ((text, 0.5, text),), text), Intervals(text, (Interval(text, 0.5, 0.4, 0.6, text),), text)]
+    return Page(text, text, [(text, text)], charts, sections, [text], ("ocr", "truth"))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -85,7 +107,7 @@ def test_words_and_shapes_that_belong_together_can_be_reached_by_keyboard() -> N
     assert {one.attributes["tabindex"] for one in linked} == {"0"}
     (polygon,) = article.find_all("polygon")
     assert polygon.attributes["points"] == "0.0 0.0 64.0 0.0 64.0 48.0 0.0 48.0"
-    assert polygon.read() == "x 0.50"
+    assert polygon.read() == "x 0.50 (missed)"
 
 
 def test_a_page_that_is_too_large_loses_cards() -> None:

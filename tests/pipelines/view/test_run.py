@@ -51,7 +51,7 @@ WRONG_USE = {
     "view {a} -o {tmp}/page.parquet": "--output {tmp}/page.parquet: a page is a file that ends with .html or .htm",
     "view {a} --sample 0 -o {tmp}/page.html": "view: sample: input should be greater than 0, not 0",
     "view {a} --images {tmp}/*.tar -o {tmp}/page.html": "no file matches {tmp}/*.tar",
-    "view {tmp}/selected -o {tmp}/page.html": "{tmp}/selected is of the kind 'select'; view shows annotate, ingest, ",
+    "view {tmp}/selected -o {tmp}/page.html": "{tmp}/selected is of the kind 'select'; view shows annotate, ",
     "view {a} --where key -o {tmp}/page.html": "--where: 'key' is String, not true or false: compare it with something",
     "view {a} --where key=1;x -o {tmp}/page.html": "--where: 'key=1;x' is no condition: ",
 }

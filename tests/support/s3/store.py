@@ -12,6 +12,8 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
+from schemas.output_set.layout import REPORT
+
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 NO_FILES = {
     "AWS_CONFIG_FILE": os.devnull,
@@ -59,7 +61,7 @@ class Store:
         return {
             name: hashlib.sha256(data).hexdigest()
             for name, data in self.objects(url).items()
-            if name.rpartition("/")[2] != "stats.json"
+            if name.rpartition("/")[2] not in ("stats.json", REPORT)
         }
 
     def upload(self, folder: Path, url: str) -> None:

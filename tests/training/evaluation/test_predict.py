@@ -53,6 +53,18 @@ def test_rows_are_those_of_each_question_alone(loaded: LoadedModel) -> None:
     assert rows[1].prompt_tokens == tiny.TOKENS_PER_TILE + len(asked[1].text)
 
 
+def test_beams(loaded: LoadedModel) -> None:
+    """Answers are those of a beam search, in a batch as alone."""
+    held, asked = predictor(loaded, beams=3), [question("1"), question("2", "How many of them are there?")]
+    rows = list(held.predict(asked, 0, batch_size=2))
+    prompts = [held.build_prompt(one, 0)[0] for one in asked]
+    options = GenerateOptions(max_new_tokens=4, beams=3)
+    said = [generate(loaded.model, loaded.tokenizer, prompt, options) for prompt in prompts]
+    assert [row.generated for row in rows if isinstance(row, Prediction)] == said
+    greedy = list(predictor(loaded).predict(asked, 0, batch_size=2))
+    assert said != [row.generated for row in greedy if isinstance(row, Prediction)]
+
+
 def test_what_can_not_be_asked(loaded: LoadedModel) -> None:
     """An unusable image is quarantined; a prompt that is too long counts as not answered. Others stay."""
     lost = Question("4", "", (ImageFile("none.jpg"),), ("B",), ("a cat", "a dog"))

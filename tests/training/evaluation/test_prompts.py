@@ -1,10 +1,13 @@
 """Golden prompts at 0, 4 and 8 shots, token for token as training formats documents and conversations."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from curation.tasks.demonstrations import Demonstrations
 from curation.tasks.images import QuestionImages
@@ -25,6 +28,7 @@ from training.model.generate import build_prompt_batch
 from training.model.lmm import ResamplerLMM
 from training.model.tokens import load_tokenizer
 
+GOLDEN = Path(__file__).parent / "support/golden_prompts.json"
 SIZE: Size = (64, 48)
 IMAGE = "<image>" * tiny.TOKENS_PER_TILE
 CHUNK = "<|endofchunk|>"
@@ -37,6 +41,13 @@ VQA = {"question": "Question:{question} Short answer:", "answer": "{answer}"}
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
     return LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions(system="Be brief."))
+
+
+@pytest.fixture(scope="module")
+def any_resolution(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    more = {"any_resolution": {"enabled": True, "grids": [[1, 2], [2, 1], [2, 2]]}}
+    options = tiny.options(tiny.write_tokenizer(tmp_path_factory.mktemp("tokenizer")), **more)
+    return LoadedModel(ResamplerLMM.build(options), load_tokenizer(options), PromptOptions())
 
 
 def predictor(loaded: LoadedModel, prompt: dict[str, Any], **more: Any) -> Predictor:
@@ -75,15 +86,17 @@ def test_documents(loaded: LoadedModel, shots: int) -> None:
     assert text(loaded, held, shots) == "".join(shown) + f"{IMAGE}Question:What? Short answer:"
 
 
-def test_the_first_golden_prompt_to_the_letter(loaded: LoadedModel) -> None:
-    image = "<image><image><image><image>"
-    assert text(loaded, predictor(loaded, VQA), 4) == (
-        f"{image}Question:Q9? Short answer:a9<|endofchunk|>"
-        f"{image}Question:Q0? Short answer:a0<|endofchunk|>"
-        f"{image}Question:Q1? Short answer:a1<|endofchunk|>"
-        f"{image}Question:Q7? Short answer:a7<|endofchunk|>"
-        f"{image}Question:What? Short answer:"
-    )
+@pytest.mark.parametrize("shots", [0, 4, 8])
+@pytest.mark.parametrize("form", ["document", "chat"])
+def test_golden_prompts(loaded: LoadedModel, form: str, shots: int) -> None:
+    """To the letter and to the token, with the demonstrations that the seed draws, as they were on 2026-11-30."""
+    prompt = VQA if form == "document" else {"format": "chat", "question": "{question}\nAnswer briefly."}
+    golden = json.loads(GOLDEN.read_text())[f"{form}-{shots}"]
+    held = predictor(loaded, prompt)
+    assert text(loaded, held, shots) == "".join(golden["text"])
+    ids, demonstrations = tokens(loaded, held, shots)
+    assert demonstrations == golden["demonstrations"]
+    assert ids == golden["ids"]
 
 
 @pytest.mark.parametrize("shots", [0, 4, 8])
@@ -143,3 +156,27 @@ def test_demonstrations_of_unusable_images_are_passed_over(loaded: LoadedModel) 
         UsageError, match=r"^demonstrations: 11 can be used; 12 shots need more questions to draw from$"
     ):
         held.build_prompt(QUESTION, 12)
+
+
+@pytest.mark.parametrize(("full", "thumbnails"), [(None, 0), (8, 0), (3, 1), (1, 3), (0, 4)])
+def test_mixed_resolution(any_resolution: LoadedModel, full: int | None, thumbnails: int) -> None:
+    """The first demonstrations take one tile each, as their thumbnails; the last, and the question, the whole grid."""
+    source = {"questions": {"path": "x.jsonl"}, "full_resolution": full}
+    held = predictor(any_resolution, VQA, demonstrations=source)
+    prompt, _ = held.build_prompt(QUESTION, 4)
+    batch = build_prompt_batch(any_resolution.model, any_resolution.tokenizer, [prompt])
+    whole_grid = [2, 1]  # columns and rows for a picture of 64 x 48 pixels and tiles of 56
+    assert batch.grids.tolist() == [[0, 0]] * thumbnails + [whole_grid] * (5 - thumbnails)
+    assert int((batch.tokens == tiny.IMAGE).sum()) == tiny.TOKENS_PER_TILE * (3 * 5 - 2 * thumbnails)
+    without, _ = predictor(any_resolution, VQA).build_prompt(QUESTION, 4)
+    all_tiles = build_prompt_batch(any_resolution.model, any_resolution.tokenizer, [without]).tiles
+    assert torch.equal(batch.tiles[:thumbnails], all_tiles[: 3 * thumbnails : 3])
+    assert torch.equal(batch.tiles[thumbnails:], all_tiles[3 * thumbnails :])
+    logits = any_resolution.model(batch)
+    assert bool(logits.isfinite().all())
+
+
+def test_one_tile_has_no_lower_resolution(loaded: LoadedModel) -> None:
+    source = {"questions": {"path": "x.jsonl"}, "full_resolution": 2}
+    with pytest.raises(UsageError, match=r"^demonstrations\.full_resolution: this model sees each image in one tile, "):
+        predictor(loaded, VQA, demonstrations=source)

@@ -29,11 +29,6 @@ def test_window() -> None:
     assert rows(mask)[1][-2:] == ["...xx.", "....xx"]
 
 
-def test_last_rows() -> None:
-    whole = build_packed_mask(SEGMENTS, "sdpa", torch.float32, window=3)
-    assert torch.equal(build_packed_mask(SEGMENTS, "sdpa", torch.float32, window=3, last_queries=2), whole[:, :, -2:])
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_eager_adds_what_sdpa_masks(dtype: torch.dtype) -> None:
     mask = build_packed_mask(SEGMENTS, "eager", dtype)

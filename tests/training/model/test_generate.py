@@ -170,6 +170,18 @@ def test_draws(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenize
     assert generate(model, tokenizer, prompt, hot.model_copy(update={"top_p": 1e-6})) == "snow"
 
 
+def test_beams_say_what_was_learnt(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    """What the model is sure of is found by any search; a drawn token and a beam search exclude each other."""
+    model, _ = learnt
+    prompts: list[Prompt] = [[image(number), PROMPT] for number in (1, 3)]
+    said = answer_batch(model, tokenizer, prompts, GenerateOptions(beams=4))
+    assert [answer.text for answer in said] == [ANSWERS[1], ANSWERS[3]]
+    assert [answer.tokens for answer in said] == [len(ANSWERS[1]) + 1, len(ANSWERS[3]) + 1]
+    assert all(answer.is_complete for answer in said)
+    with pytest.raises(ValueError, match="a beam search takes the likeliest tokens and draws none"):
+        GenerateOptions(beams=2, temperature=1)
+
+
 def test_what_is_wrong_is_one_line(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
     model, _ = learnt
     with pytest.raises(UsageError, match=r"^generate: prompt 1 is empty; pass a text or an image$"):

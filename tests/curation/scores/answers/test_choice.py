@@ -2,8 +2,9 @@
 
 import pytest
 
-from curation.scores.answers.choice import find_choice, score_choice
+from curation.scores.answers.choice import CIRCULAR_CHOICE, find_choice, score_choice
 from curation.scores.answers.metric import AnsweredQuestion
+from curation.scores.answers.scoring import score_answers
 
 CHOICES = ("A cat", "Two dogs", "Nothing at all", "Two dogs and a bird")
 
@@ -35,3 +36,13 @@ def test_an_answer_that_names_no_choice_is_wrong() -> None:
     assert score_choice(AnsweredQuestion("1", ("B",), "(B)", CHOICES)) == 1
     assert score_choice(AnsweredQuestion("1", ("B",), "(C)", CHOICES)) == 0
     assert score_choice(AnsweredQuestion("1", ("B",), "who knows", CHOICES)) == 0
+
+
+def test_a_question_in_all_orders_is_right_if_it_is_right_in_each() -> None:
+    """Three questions, two of which are asked twice; one of these is right only once."""
+    told = [("1", "A", "A"), ("1", "B", "(B)"), ("2", "A", "A"), ("2", "B", "A"), ("3", "C", "C")]
+    questions = [
+        AnsweredQuestion(str(n), (right,), given, CHOICES, group=group) for n, (group, right, given) in enumerate(told)
+    ]
+    found = score_answers(CIRCULAR_CHOICE, questions)
+    assert {name: one.value for name, one in found.items()} == {"circular_accuracy": 2 / 3, "accuracy": 4 / 5}

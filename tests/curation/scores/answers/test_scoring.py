@@ -4,7 +4,7 @@ import pytest
 
 from curation.scores.answers.metric import AnsweredQuestion
 from curation.scores.answers.registry import METRICS
-from curation.scores.answers.scoring import compare_answers, score_answers
+from curation.scores.answers.scoring import compare_answers, score_answers, score_each
 from curation.scores.bootstrap import Estimate
 
 MATCH = METRICS["exact_match"]
@@ -19,7 +19,10 @@ def answered(right: list[bool], group: int = 1) -> list[AnsweredQuestion]:
 
 def test_metrics_by_name() -> None:
     expected = "cider vqa_accuracy exact_match anls relaxed_accuracy multiple_choice pope mme grounding error_rates"
-    assert list(METRICS) == [*expected.split(), "attack_success_rate"]
+    assert list(METRICS) == [
+        *expected.split(),
+        *("attack_success_rate", "circular_choice", "answer_rule", "hallusion_rule", "mm_vet_rule"),
+    ]
 
 
 def test_the_interval_of_a_share_is_the_binomial_one() -> None:
@@ -78,3 +81,14 @@ def test_only_the_same_questions_are_compared() -> None:
     other = [AnsweredQuestion("1", ("no",), "no")]
     with pytest.raises(ValueError, match=r"^question 1 has other right answers in the two$"):
         compare_answers(MATCH, some, other)
+
+
+def test_each_question_has_a_score() -> None:
+    """Of POPE the accuracy, as one question has no F1; of MME both questions of an image together."""
+    asked = [AnsweredQuestion(str(n), ("no",), text) for n, text in enumerate(["No.", "Yes.", "no"])]
+    assert score_each(METRICS["pope"], asked) == [1.0, 0.0, 1.0]
+    pairs = [AnsweredQuestion(str(n), ("yes",), "yes" if n < 3 else "no", group=str(n // 2)) for n in range(4)]
+    assert score_each(METRICS["mme"], pairs) == [1.0, 1.0, 0.5, 0.5]
+    rates = [AnsweredQuestion("a", ("abcd",), "abxd"), AnsweredQuestion("b", ("ab",), "ab")]
+    assert score_each(METRICS["error_rates"], rates) == [0.25, 0.0]
+    assert score_each(METRICS["exact_match"], []) == []

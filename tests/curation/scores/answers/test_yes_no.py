@@ -55,3 +55,29 @@ def test_figures_of_mme() -> None:
     assert found["accuracy"].value == pytest.approx((3 / 4 + 1 / 2) / 2)
     assert found["accuracy_plus"].value == pytest.approx((1 / 2 + 0) / 2)
     assert found["normalised"].value == pytest.approx((3 / 4 + 1 / 2 + 1 / 2 + 0) / 4)
+    assert found["perception"].value == pytest.approx(3 / 4 + 1 / 2 + 1 / 2 + 0)
+    assert found["cognition"].value is None
+
+
+def answer_mme(category: str, image: str, first: str, second: str) -> list[AnsweredQuestion]:
+    """Both questions of an image, of which yes and no are right."""
+    return [
+        AnsweredQuestion(f"{image}{n}", (right,), given, group=image, category=category)
+        for n, (right, given) in enumerate((("yes", first), ("no", second)))
+    ]
+
+
+def test_perception_and_cognition_of_mme() -> None:
+    """As `calculation.py` sums them: for each subtask its accuracy and its accuracy+, times 100."""
+    questions = [
+        *answer_mme("OCR", "a", "yes", "no"),  # 1 and 1
+        *answer_mme("OCR", "b", "yes", "yes"),  # with it 3/4 and 1/2
+        *answer_mme("existence", "c", "no", "no"),  # 1/2 and 0
+        *answer_mme("code_reasoning", "d", "yes", "no"),  # 1 and 1
+        *answer_mme("text translation", "e", "no", "yes"),  # nothing
+        *answer_mme("another", "f", "yes", "no"),  # of neither part
+    ]
+    found = score_answers(MME, questions)
+    assert found["perception"].value == pytest.approx(3 / 4 + 1 / 2 + 1 / 2 + 0)
+    assert found["cognition"].value == pytest.approx(2.0)
+    assert found["normalised"].value == pytest.approx((1.75 + 2 + 2) / 10)

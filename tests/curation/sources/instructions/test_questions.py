@@ -28,6 +28,7 @@ from tests.pipelines.support.questions import (
     SCIENCE_QA,
     SHAREGPT4V,
     TEXTVQA,
+    VIZWIZ,
     file_of,
 )
 
@@ -51,6 +52,11 @@ def one_of(name: str, row: dict[str, Any]) -> ParsedDocument:
 
 EXPECTED = {
     "textvqa": ("0", ["0000599864fd15b3.jpg"], [f"what is the brand of this camera?\n{SHORT_ANSWER}", "Dakota"]),
+    "vizwiz": (
+        None,
+        ["VizWiz_train_00000000.jpg"],
+        [f"What's the name of this product?\n{SHORT_ANSWER}", "basil"],
+    ),
     "ocr-vqa": (
         "1",
         ["1.jpg"],
@@ -131,6 +137,7 @@ def test_the_picture_with_letters_comes_before_the_questions_about_them() -> Non
     ("name", "metadata"),
     [
         ("textvqa", TEXTVQA.keys() - {"question", "question_id", "image_id", "question_tokens"}),
+        ("vizwiz", VIZWIZ.keys() - {"question", "image"}),
         ("ocr-vqa", {"imageURL", "title", "authorName", "genre"}),
         ("a-okvqa", A_OKVQA.keys() - {"question", "question_id", "image_id"}),
         ("gqa", {"isBalanced", "types", "fullAnswer"}),
@@ -157,6 +164,7 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     # no image
     ("textvqa", {"image_id": None}, "missing_image: there is no image_id"),
     ("textvqa", {"image_id": ""}, "missing_image: there is no image_id"),
+    ("vizwiz", {"image": None}, "missing_image: there is no image"),
     ("a-okvqa", {"image_id": None}, "missing_image: there is no image_id"),
     ("a-okvqa", {"image_id": "../../etc"}, "malformed_row: image_id is not a whole number"),
     ("gqa", {"imageId": None}, "missing_image: there is no imageId"),
@@ -181,6 +189,9 @@ ODD: list[tuple[str, dict[str, Any], str]] = [
     ("textvqa", {"answers": ["", " "]}, "malformed_row: there is no answer: answers is empty"),
     ("textvqa", {"answers": "dakota"}, "malformed_row: answers is a str, not a list"),
     ("textvqa", {"answers": ["a", {"answer": "b"}]}, "not_text: answers[1]: a dict, not a text"),
+    ("vizwiz", {"answers": [{"answer": " "}]}, "malformed_row: there is no answer: answers is empty"),
+    ("vizwiz", {"answers": [{"answer": ["a"]}]}, "not_text: answers[0]: a list, not a text"),
+    ("vizwiz", {"answers": "basil"}, "malformed_row: answers is a str, not a list"),
     ("docvqa", {"answers": None}, "malformed_row: there is no answer: answers is empty"),
     ("gqa", {"answer": None}, "malformed_row: there is no answer"),
     ("gqa", {"answer": "x\ud83d"}, "not_text: answer: half of a surrogate pair at character 1"),

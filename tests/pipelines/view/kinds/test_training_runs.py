@@ -1,4 +1,4 @@
-"""A training run as a page: its loss in all and by source."""
+"""A training run as a page: its loss, also that of held-out samples, in all and by source."""
 
 import json
 from pathlib import Path
@@ -10,26 +10,13 @@ from pipelines.view.options import ViewOptions
 from pipelines.view.run import write_view
 from schemas.errors import ShardloomError, UsageError
 from tests.pipelines.support.pages import Element, read_page
-
-
-def make_run(folder: Path, lines: list[Any]) -> Path:
-    (folder / "run").mkdir()
-    (folder / "run/recipe.yaml").write_text("kind: train\nmodel: {name: <b>x</b>}\n")
-    text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    (folder / "run/metrics.jsonl").write_text("\n".join(text))
-    return folder / "run"
+from tests.pipelines.support.viewed import make_run, step
 
 
 def show(run: Path, **options: Any) -> Element:
     page = run.parent / "page.html"
     write_view(str(run), str(page), ViewOptions.model_validate(options))
     return read_page(page.read_bytes())
-
-
-def step(number: int) -> dict[str, Any]:
-    losses = {"ocr": 8 / number, "<i>docs</i>": 9 / number, "bad": None}
-    rates = {"tokens_per_second": 100.0 * number, "mfu": None, "gradient_norm": 1.0, "padding": 0.5}
-    return {"step": number, "loss": 8.5 / number, "losses": losses, "lr": {"tower": 1e-4, "language": 1e-3}} | rates
 
 
 def test_losses_by_source(tmp_path: Path) -> None:
@@ -43,6 +30,43 @@ def test_losses_by_source(tmp_path: Path) -> None:
     facts = {one.find_all("dt")[0].read(): one.find_all("dd")[0].read() for one in page.find_all("dl")[0].inside}
     assert facts == {"step": "20", "loss": "0.425", "tokens per second": "2,000"}
     assert page.find_all("p", class_="body")[0].read() == "kind: train\nmodel: {name: <b>x</b>}\n"
+
+
+def test_held_out_losses(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [step(number) for number in range(1, 21)])
+    lines = [{"step": n, "loss": abs(n - 10) + 0.5, "losses": {"ocr": 1.0, "docs": 2.0}} for n in (5, 10, 15, 20)]
+    text = "\n".join(map(json.dumps, [*lines, {"step": 25, "loss": float("nan"), "losses": {}}]))
+    (run / "held_out.jsonl").write_text(f'{text}\n{{"step": 30, "lo')
+    page = show(run)
+    titles = [one.read() for one in page.find_all("figcaption")]
+    assert titles[:3] == ["Loss", "Loss, by source", "Held-out loss, by source"]
+    charts = page.find_all("figure", class_="chart")
+    assert {"training", "held out"} <= {one.read() for one in charts[0].find_all("text")}
+    assert len(charts[0].find_all("path")) == len(charts[2].find_all("path")) == 2
+    facts = {one.find_all("dt")[0].read(): one.find_all("dd")[0].read() for one in page.find_all("dl")[0].inside}
+    assert facts["lowest held-out loss"] == "0.5 after step 10"
+    (run / "held_out.jsonl").write_text("[]\n{}\n")
+    with pytest.raises(ShardloomError, match=r"held_out\.jsonl: line 1 is damaged: it is no step"):
+        show(run)
+
+
+def test_held_out_samples_of_the_best_checkpoint(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [step(1)])
+    where = {"source": "ocr", "shard": "00000000", "key": "k"}
+    lines = [
+        {"step": 1, **where, "prompt": "old", "expected": "old", "generated": "old"},
+        {"step": 3, **where, "prompt": "It says", "expected": " stop", "generated": "<b>go</b>"},
+        {"step": 3, "source": "docs", "generated": "x"},
+    ]
+    (run / "held_out_samples.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    page = show(run)
+    section = page.find_all("section", class_="cards")[0]
+    title = "Held-out samples how the model of the lowest held-out loss, after step 3, continues them"
+    assert section.find_all("h2")[0].read() == title
+    first, second = section.find_all("article")
+    assert [one.find_all("h2")[0].read() for one in (first, second)] == ["ocr/00000000/k", "docs"]
+    assert [one.read() for one in first.find_all("p", class_="body")] == ["It says", "<b>go</b>", " stop"]
+    assert [one.read() for one in second.find_all("h4")] == ["The model writes"]
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipelines.mix.run import mix
@@ -12,40 +10,15 @@ from pipelines.recipes.mix import MixRecipe
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import ViewTotals, write_view
 from schemas.errors import UsageError
-from tests.conftest import jpeg, write_shard
+from tests.conftest import jpeg
 from tests.pipelines.support.pages import Element, read_page
-from tests.pipelines.support.published import take_in
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, join
-
-IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-SPOKEN = pa.struct([("role", pa.string()), ("content", pa.string())])
+from tests.pipelines.support.sets import ALONE
+from tests.pipelines.support.viewed import make_conversations, make_training
 
 
 def show(output_set: Path, **options: Any) -> tuple[ViewTotals, Element]:
     page = output_set.parent / "page.html"
     return write_view(str(output_set), str(page), ViewOptions.model_validate(options)), read_page(page.read_bytes())
-
-
-def make_training(folder: Path, count: int = 6, **options: Any) -> Path:
-    (folder / "images").mkdir()
-    write_shard(folder / "images/00000000.tar", [jpeg(number) for number in range(count)])
-    images = f"{folder}/images/*.tar"
-    captions = caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
-    join(images, captions, folder / "training", **options)
-    return folder / "training"
-
-
-def make_conversations(folder: Path) -> Path:
-    turns = [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is <image> this?"},
-        {"role": "assistant", "content": "<script>alert(1)</script>"},
-    ]
-    columns = {"id": pa.string(), "images": pa.list_(IMAGE), "conversation": pa.list_(SPOKEN)}
-    row = {"id": "c", "images": [{"bytes": jpeg(1), "path": "a.jpg"}], "conversation": turns}
-    pq.write_table(pa.Table.from_pylist([row], schema=pa.schema(list(columns.items()))), folder / "in.parquet")
-    take_in("llava", str(folder / "in.parquet"), folder / "conversations")
-    return folder / "conversations"
 
 
 def find_chart(page: Element, title: str) -> dict[str, str]:

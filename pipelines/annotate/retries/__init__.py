@@ -1,0 +1,1 @@
+"""Works again on the quarantined rows of an annotation set."""

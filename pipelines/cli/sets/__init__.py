@@ -1,0 +1,1 @@
+"""Implements the commands that look into a finished set or go on with it."""

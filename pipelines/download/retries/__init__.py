@@ -1,0 +1,1 @@
+"""Asks again for the images of quarantined rows of a download."""

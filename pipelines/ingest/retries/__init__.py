@@ -1,0 +1,1 @@
+"""Works again on the units of an ingest that have quarantined rows."""

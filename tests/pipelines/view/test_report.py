@@ -1,0 +1,135 @@
+"""Every run ends with a report: a page of a sample, which is no part of the set, and takes seconds at most."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.download.run import DownloadJob
+from pipelines.mix.run import mix
+from pipelines.output.job import Job
+from pipelines.recipes.mix import MixRecipe
+from pipelines.recipes.render import RenderRecipe
+from pipelines.render.run import render_set
+from pipelines.select.run import SelectJob
+from pipelines.verify.run import verify
+from pipelines.view.image_shards import LATE
+from pipelines.view.kinds import list_views
+from pipelines.view.options import ViewOptions
+from pipelines.view.report import SAMPLE, write_report
+from pipelines.view.run import build_page
+from schemas.output_set.layout import REPORT, read_manifests
+from schemas.storage.folder import Folder
+from tests.pipelines.support.pages import Element, read_page
+from tests.pipelines.support.published import take_in
+from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, every_file, join, rows
+
+
+@pytest.fixture(scope="module")
+def sets(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Captions, training shards of them, plain ones, and a mixture of both, each made by its command."""
+    folder = tmp_path_factory.mktemp("reports")
+    images = make_shards(folder / "images", shards=2, samples=20)
+    captions = caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
+    join(images, captions, folder / "training")
+    take_in("datacomp", images, folder / "plain")
+    sources = {"ocr": [f"{folder}/training"], "plain": [f"{folder}/plain"]}
+    mix(MixRecipe(sources=sources, weights={"ocr": 1, "plain": 1}, run=ALONE), f"{folder}/mixed")
+    return folder
+
+
+def read_report(output: Path) -> Element:
+    return read_page((output / REPORT).read_bytes())
+
+
+@pytest.mark.parametrize("name", ["captions", "training", "plain", "mixed"])
+def test_a_run_ends_with_a_page_of_pictures(sets: Path, name: str) -> None:
+    page = read_report(sets / name)
+    assert page.find_all("h1")[0].read() == str(sets / name)
+    cards = page.find_all("section", class_="cards")[0].find_all("article")
+    assert 0 < len(cards) <= SAMPLE
+    assert all(len(card.find_all("img")) == 1 for card in cards)
+    assert [one.read() for one in page.find_all("p", class_="warning")] == []
+    assert verify(str(sets / name))[1] == []
+
+
+@pytest.mark.parametrize("name", ["captions", "training", "mixed"])
+def test_a_report_changes_nothing_else(sets: Path, name: str) -> None:
+    before = every_file(sets / name)
+    write_report(Folder(str(sets / name)))
+    after = every_file(sets / name)
+    assert after == before, "the same set has the same page"
+    assert REPORT not in {out.path for one in read_manifests(Folder(str(sets / name))).values() for out in one.outputs}
+
+
+def test_the_same_command_again_leaves_it_and_writes_a_lost_one(sets: Path, tmp_path: Path) -> None:
+    output = tmp_path / "captions"
+    caption_set(sets / "annotations", output)
+    page = (output / REPORT).read_bytes()
+    (output / REPORT).write_bytes(b"edited")
+    caption_set(sets / "annotations", output)
+    assert (output / REPORT).read_bytes() == b"edited"
+    (output / REPORT).unlink()
+    caption_set(sets / "annotations", output)
+    assert (output / REPORT).read_bytes() == page
+
+
+def test_a_resumed_run_shows_the_whole_set(sets: Path, tmp_path: Path) -> None:
+    output = tmp_path / "captions"
+    caption_set(sets / "annotations", output)
+    whole = (output / REPORT).read_bytes()
+    (output / "manifests/00000001.json").unlink()
+    (output / REPORT).write_bytes(b"of one shard")
+    caption_set(sets / "annotations", output)
+    assert (output / REPORT).read_bytes() == whole
+
+
+def test_a_damaged_set_is_one_line(sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "captions"
+    caption_set(sets / "annotations", output)
+    (output / REPORT).unlink()
+    path = output / "data/00000000.parquet"
+    path.write_bytes(b"x" * path.stat().st_size)
+    capsys.readouterr()
+    totals = render_set(RenderRecipe(input=str(sets / "annotations"), run=ALONE), str(output))
+    assert totals.is_unchanged
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{output}/{REPORT} was not written: ShardloomError: {path} is not as it was committed")
+
+
+def test_no_time_is_left(sets: Path) -> None:
+    """What was read first is shown, and the rest is not waited for."""
+    folder = Folder(str(sets / "captions"))
+    page = build_page(folder, ViewOptions(sample=SAMPLE, deadline=time.monotonic()))
+    assert page.notes == [LATE]
+    (section,) = [one for one in page.sections if one.holds_samples]
+    assert {card.key.split("/")[0] for card in section.cards} == {"00000000"}
+    assert {picture.fault for card in section.cards for picture in card.pictures} == {"its image was not found"}
+
+
+def test_no_time_is_left_for_samples_of_training_shards(sets: Path) -> None:
+    page = build_page(Folder(str(sets / "training")), ViewOptions(sample=8, deadline=time.monotonic()))
+    (section,) = [one for one in page.sections if one.holds_samples]
+    (card,) = section.cards
+    assert [picture.fault for picture in card.pictures] == ["left out: the time for the page was over"]
+    assert page.notes[0] == "1 of 2 samples are shown, because the time for the page was over"
+
+
+def test_a_short_time_takes_the_first_rows(sets: Path) -> None:
+    folder = Folder(str(sets / "captions"))
+    options = ViewOptions(sample=4, deadline=time.monotonic() + 600)
+    (section,) = [one for one in build_page(folder, options).sections if one.holds_samples]
+    keys = [row["key"] for row in rows(sets / "captions")]  # of two files with as many
+    first, second = keys[:2], keys[len(keys) // 2 :][:2]
+    assert [card.key for card in section.cards] == [
+        *(f"00000000/{key}" for key in first),
+        *(f"00000001/{key}" for key in second),
+    ]
+
+
+def test_each_kind_of_run_that_a_page_shows_has_a_report() -> None:
+    assert set(list_views()) == {"annotate", "evaluation", "ingest", "mix", "render", "shard", "train"}
+    assert Job.has_report
+    assert not SelectJob.has_report
+    assert not DownloadJob.has_report

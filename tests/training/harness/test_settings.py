@@ -1,0 +1,48 @@
+"""What lmms-eval's settings mean for our generation."""
+
+from typing import Any
+
+import pytest
+
+from schemas.errors import UsageError
+from training.harness.settings import make_task
+
+
+def test_settings_of_a_usual_task() -> None:
+    task = make_task(
+        {
+            "max_new_tokens": 16,
+            "temperature": 0,
+            "top_p": 1.0,
+            "num_beams": 3,
+            "do_sample": False,
+            "until": ["\n\n", ""],
+        },
+        "chat",
+    )
+    assert (task.max_new_tokens, task.beams, task.stop, task.prompt.format) == (16, 3, ["\n\n"], "chat")
+    assert (task.prompt.question, task.read_out.read(" a b\n"), task.answer_by) == ("{question}", "a b", "generation")
+
+
+@pytest.mark.parametrize("settings", [{}, {"until": None, "do_sample": True}, {"temperature": 1, "do_sample": False}])
+def test_defaults(settings: dict[str, Any]) -> None:
+    task = make_task(settings, "document")
+    assert (task.max_new_tokens, task.beams, task.stop, task.prompt.format) == (128, 1, [], "document")
+
+
+def test_one_text_that_ends_an_answer() -> None:
+    assert make_task({"until": "."}, "document").stop == ["."]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": 0.7}, "the task draws answers at a temperature of 0.7; shardloom takes the likeliest: pass "),
+        ({"temperature": 1, "do_sample": True}, "the task draws answers at a temperature of 1; "),
+        ({"max_new_tokens": -1}, "these generation_kwargs can't be used: {'max_new_tokens': -1}: "),
+    ],
+)
+def test_what_is_not_done(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as found:
+        make_task(settings, "document")
+    assert str(found.value).startswith(f"lmms-eval: {message}")

@@ -1,0 +1,1 @@
+"""Plans sets of their own that are held out of training."""
