@@ -108,7 +108,7 @@ class WeightsFormat:
     def load(self, folder: Path, kind: Any, **options: Any) -> Any:
         """Returns the object that transformers loads from the folder; `kind` is one of its classes."""
         self._refuse_kernels(folder)
-        _silence_transformers()
+        silence_transformers()
         try:
             return kind.from_pretrained(folder, local_files_only=True, **options)
         except Exception as error:  # noqa: BLE001  transformers raises any exception on damaged files
@@ -202,7 +202,7 @@ def _hash_paths(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _silence_transformers() -> None:
+def silence_transformers() -> None:
     """Switches off transformers' log lines and progress bars in this process: errors are raised instead."""
     from transformers.utils import logging as transformers_logging
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from curation.engines.weights import silence_transformers
 from schemas.errors import ShardloomError, to_one_line
 from training.model.pretrained import check_is_new
 
@@ -18,6 +19,7 @@ def open_export(target: Path) -> Iterator[Path]:
     Raises `UsageError` when `target` is not empty, `ShardloomError` when it can't be written.
     """
     check_is_new(target)
+    silence_transformers()
     unfinished = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:

@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import save_file
 from torch import Tensor
 
-ABSENT = ("training", "curation", "schemas", "pipelines", "pydantic", "torchvision")
+ABSENT = ("training", "curation", "schemas", "pipelines", "torchvision")
 
 
 def load(folder: Path) -> tuple[Any, Any]:
@@ -56,7 +56,9 @@ def compute_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 def main(path: Path) -> None:
     request = json.loads(path.read_text())
-    model, processor = load(Path(request["folder"]))
+    for part in (loaded := load(Path(request["folder"]))):
+        part.save_pretrained(request["saved"])  # before its use, since a tokenizer saves how it padded last
+    model, processor = loaded
     inputs = prepare(processor, request["conversations"])
     save_file({"logits": compute_logits(model, inputs), "ids": inputs["input_ids"]}, path.with_suffix(".safetensors"))
     base = transformers.AutoModel.from_pretrained(request["folder"], trust_remote_code=True)
@@ -66,8 +68,6 @@ def main(path: Path) -> None:
         "base": type(base).__name__,
         "versions": [torch.__version__, transformers.__version__],
     }
-    model.save_pretrained(request["saved"])
-    processor.save_pretrained(request["saved"])
     path.with_suffix(".out.json").write_text(json.dumps(result))
 
 

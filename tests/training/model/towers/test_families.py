@@ -18,6 +18,7 @@ from tests.curation.engines.support.tiny_siglip import save_tiny_siglip, set_jso
 from tests.training.support import tiny
 from training.model.pretrained import build_model, load_pretrained, save_pretrained
 from training.model.tokens import load_tokenizer
+from training.model.towers.pixels import normalize_pixels
 from training.model.vision import VisionTower
 
 SIDE = 32
@@ -119,7 +120,7 @@ def test_cells_that_are_not_shown_change_nothing(kind: str, folders: dict[str, P
     assert torch.equal(before[shown], after[shown])
     assert not torch.equal(before, after)
     assert (tower(given, shown | True) - tower(given)).abs().max() < 1e-5
-    hidden = tower.model.embeddings(tower._normalize(given[:1]))
+    hidden = tower.model.embeddings(normalize_pixels(given[:1], tower.family.mean, tower.family.deviation))
     first = tower.positions - tower.cells
     hidden = hidden[:, : first + 8]
     hidden = tower.model.pre_layrnorm(hidden) if first else hidden
