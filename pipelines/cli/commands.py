@@ -50,7 +50,7 @@ COMMANDS = {
     "mix": Entry("Mix sets of training shards, with exact shares at every prefix.", "mix blip3_stage1.yaml --plan"),
     "train": Entry("Train a resampler LMM on training shards.", "train tiny.yaml --output run --resume auto"),
     "export": Entry(
-        "Export the model of a run's checkpoint, as the run exports its own at the end.",
+        "Export the model of a run's checkpoint, as the run exports its own at the end, or for other programs.",
         "export run --step 1000 --dtype bf16 --output model",
     ),
     "generate": Entry(
@@ -74,7 +74,7 @@ COMMANDS = {
         "sets.card",
     ),
     "view": Entry(
-        "Show what a set holds as one HTML file: pictures with what was found in them, captions, and charts.",
+        "Show what a set, a run or an evaluation holds as one HTML file: pictures with what was found, captions, charts.",
         "view annotations --output annotations.html",
     ),
     "explain": Entry(
