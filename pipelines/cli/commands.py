@@ -74,7 +74,7 @@ COMMANDS = {
         "sets.card",
     ),
     "view": Entry(
-        "Show what a set, a run or an evaluation holds as one HTML file: pictures with what was found, captions, charts.",
+        "Show what a set, a run or an evaluation holds as an HTML file: pictures, captions, charts.",
         "view annotations --output annotations.html",
     ),
     "explain": Entry(

@@ -72,7 +72,7 @@ def view(
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Show what a set, a run or an evaluation holds as one HTML file: pictures with what was found, captions, charts.
+    """Show what a set, a run or an evaluation holds as an HTML file: pictures, captions, charts.
 
     The file needs no server, and makes no request. In it, point at words of a caption, or reach them by the keyboard,
     and the place in the picture that they are from lights up.
