@@ -87,7 +87,6 @@ def annotate(
     ends when all shards are committed.
     """
     from curation.engines.registry import ENGINES
-    from pipelines.annotate.forecast.plan_file import reconcile
     from pipelines.annotate.reuse import find_reused_stages, read_set_recipe
     from pipelines.annotate.run import annotate as run
     from pipelines.engines.flags import list_stored_stages, parse_engines, select_stored_engines
@@ -137,6 +136,8 @@ def annotate(
     with contextlib.redirect_stdout(sys.stderr):  # Ray prints about lost workers to stdout
         totals = run(loaded, resolve_output(loaded))
     if not (json_ or loaded.run.claim or totals.is_unchanged):  # runs that claim shards work at the same time
+        from pipelines.annotate.forecast.plan_file import reconcile  # now, since it imports Ray
+
         for line in reconcile(resolve_output(loaded)):
             print_result(line)
     report(totals, resolve_output(loaded), json_)

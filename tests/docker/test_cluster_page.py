@@ -61,7 +61,7 @@ def test_the_recipe_of_ocr_on_gpus_is_one() -> None:
         ("| 2.5 images/s | 22,222 |", IMAGES / 2.5 / 3600),
         ("| 0.29 images/s | 191,571 |", IMAGES / 0.29 / 3600),
         ("a week on 132 cores", IMAGES / 2.5 / (7 * 86_400)),
-        ("At 50 images/s, an assumption, that is 1,111", IMAGES / 50 / 3600),
+        ("At 50 images/s of a GPU, an assumption, 200 million images are 1,111", IMAGES / 50 / 3600),
         ("589 core hours", IMAGES * 10.6e-3 / 3600),
         ("34.5 chunks/s", (1 - 0.069) / 0.0270),
         ("34.5 chunks/s = 5,586 images/s", (1 - 0.069) / 0.0270 * CHUNK),

@@ -193,6 +193,7 @@ def test_an_installed_one_needs_no_trust(home: Path, captions: Path, tmp_path: P
     assert hashes(tmp_path / "out") == hashes(captions)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
 def test_two_workers_give_the_same_bytes(home: Path, captions: Path) -> None:

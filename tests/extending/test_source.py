@@ -50,6 +50,7 @@ def test_it_is_listed(run: Run) -> None:
     assert lines[place + 1] == "         from:    --trust-code lines_source:LINES"
 
 
+@pytest.mark.slow
 def test_workers_need_its_file_only(folder: Path) -> None:
     for workers in (1, 2):
         command = ("ingest", "lines", "-i", "*.tsv", "-o", f"out-{workers}", "--workers", workers)

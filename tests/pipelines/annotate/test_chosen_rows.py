@@ -42,11 +42,10 @@ def test_the_first_images(images: str, tmp_path: Path) -> None:
     assert verify(str(tmp_path / "out")) == (2, [])
 
 
-def test_a_sample_and_its_resumed_run(images: str, tmp_path: Path, shown: list[str]) -> None:
+def test_a_sample_and_its_resumed_run(images: str, tmp_path: Path) -> None:
     flags = ["--sample", "10", "--seed", "2", "--allow-damaged"]
     annotate(images, tmp_path / "out", *flags)
     assert sum(one.rows_out for one in read_manifests(Folder(str(tmp_path / "out"))).values()) == 10
-    assert any(line.startswith("annotate: ") and ", 10 images" in line for line in shown), shown
     before = hashes(tmp_path / "out")
     next((tmp_path / "out/manifests").glob("*.json")).unlink()
     annotate(images, tmp_path / "out", *flags)

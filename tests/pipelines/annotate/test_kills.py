@@ -90,6 +90,7 @@ def test_workers_are_killed(driver: Driver, undisturbed: dict[str, str], tmp_pat
     check(driver, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_kill_inside_the_commit_of_a_part(driver: Driver, undisturbed: dict[str, str]) -> None:
     """The driver is killed as well: half of a part is there when the next run begins."""
     driver.order.give(r"parts/00000001-000001\.parquet$")

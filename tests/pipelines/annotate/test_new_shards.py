@@ -59,7 +59,7 @@ def test_only_new_shards_are_worked_on(images: Path, tmp_path: Path) -> None:
     assert [row["key"] for row in rows(output, "quarantine")] == ["000000010001", "000000020001", "000000020002"]
     assert len(log.read_text().splitlines()) - calls == 2
     after = hashes(output)
-    new = {"data/00000002.parquet", "quarantine/00000002.parquet", "manifests/00000002.json"}
+    new = {"README.md", "data/00000002.parquet", "quarantine/00000002.parquet", "manifests/00000002.json"}
     assert {name for name in after if after[name] != before.get(name)} == new
     assert verify(str(output)) == (3, [])
     annotate(recipe_of(images, log), str(tmp_path / "at once"))
@@ -79,6 +79,7 @@ def test_only_new_shards_are_read(images: Path, tmp_path: Path) -> None:
     assert (totals.outputs, totals.rows_out, totals.damaged) == (3, 11, {})
     assert len(log.read_text().splitlines()) - calls == len(THIRD)
     assert {name for name, digest in hashes(output).items() if before.get(name) != digest} == {
+        "README.md",
         "data/00000002.parquet",
         "quarantine/00000002.parquet",
         "manifests/00000002.json",

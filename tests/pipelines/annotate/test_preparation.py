@@ -51,6 +51,7 @@ class Occupant:
         return True
 
 
+@pytest.mark.slow
 def test_what_engines_share_is_prepared_where_there_is_room(tmp_path: Path) -> None:
     ENGINES.trust(f"{__name__}:PREPARED")
     with cluster_that_offers("shardloom-ocr") as cluster:

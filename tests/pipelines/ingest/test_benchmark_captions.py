@@ -30,7 +30,7 @@ def test_coco(tmp_path: Path) -> None:
         ("A restaurant has wooden tables.", jpeg(0)),
         ("A restaurant has wooden tables.", jpeg(2)),
     ]
-    assert sorted(list_faults(tmp_path / "out")) == ["missing_image", "other_split"]
+    assert sorted(list_faults(tmp_path / "out")) == ["lost_image", "other_split"]
 
 
 def test_textcaps(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pipelines.recipes.base import RunOptions, load_recipe
 from pipelines.recipes.download import DownloadRecipe
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.recipes.render import RenderRecipe
+from pipelines.recipes.rows import ChosenRows
 from pipelines.recipes.shard import ShardRecipe
 from schemas.errors import UsageError
 from schemas.output_set.recipe_file import dump_yaml
@@ -186,7 +187,7 @@ def test_the_recipe_that_ships_holds_every_option_at_its_default() -> None:
         assert spec.model_dump(exclude={"settings"}) == plain.stages[kind].model_dump(exclude={"settings"})
     assert shipped.model_dump(exclude={"engines"}) == plain.model_dump(exclude={"engines"})
     written = yaml.safe_load(SHIPPED.read_text())
-    assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input"}
+    assert written.keys() - {"kind"} == AnnotateRecipe.model_fields.keys() - {"input", *ChosenRows.model_fields}
     assert written["chunk"].keys() == ChunkOptions.model_fields.keys()
     assert written["run"].keys() == AnnotateRun.model_fields.keys() - {"output"}
 

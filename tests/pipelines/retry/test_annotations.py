@@ -86,7 +86,7 @@ def test_rows_that_fail_again_stay(sets: Sets, output: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "line"),
     [
-        (["--recipe", "OTHER"], "holds another recipe (engines.ocr.settings.seconds is 0.0 there and 0.5 here)"),
+        (["--recipe", "OTHER"], "holds another recipe (engines.ocr.settings.seconds is None there and 0.5 here)"),
         ([], "sets faults of ocr to "),
     ],
 )

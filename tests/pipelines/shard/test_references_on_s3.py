@@ -84,7 +84,11 @@ def test_neighbouring_images_are_one_request(referring: str, bucket: Bucket) -> 
     """Those of a whole shard, here: of each output, as many requests as it has tars."""
     bucket.proxy.restart()
     materialise(referring, ALONE, [], f"{bucket.url}/copied")
-    asked = Counter(request.path.rpartition("/")[2] for request in bucket.proxy.seen("GET", "/images/0"))
+    asked = Counter(
+        request.path.rpartition("/")[2]
+        for request in bucket.proxy.seen("GET", "/images/0")
+        if not request.range.startswith("bytes=0-")  # the report at the end reads tars from their start
+    )
     assert asked == {"00000000.tar": 1, "00000001.tar": 2}, "the second tar is of both outputs"
 
 

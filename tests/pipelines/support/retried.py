@@ -2,15 +2,15 @@
 
 import json
 
-from schemas.output_set.layout import MANIFESTS
+from schemas.output_set.layout import MANIFESTS, REPORT
 from schemas.output_set.manifest import unseal
 from schemas.storage.folder import Folder
 
 
 def read_set(output: str) -> dict[str, bytes]:
-    """All files of a set but the timings, and the attempts in its manifests: 1 for those with none."""
+    """All files of a set but the timings and the report, and the attempts in its manifests: 1 for those with none."""
     folder = Folder(output)
-    files = {name: folder.read(name) for name in folder.list_sizes() if name != "stats.json"}
+    files = {name: folder.read(name) for name in folder.list_sizes() if name not in ("stats.json", REPORT)}
     for name, data in files.items():
         if name.startswith(f"{MANIFESTS}/"):
             files[name] = json.dumps(unseal(data) | {"attempts": 1}, sort_keys=True).encode()

@@ -77,6 +77,7 @@ def empty(name: str, status: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "text": "", "status": status} | counts | more
 
 
+@pytest.mark.slow
 def test_two_captions_beside_ocr(images: str, tmp_path: Path) -> None:
     """An image whose caption fails keeps the rest, and the worker asks for a chunk while it waits for another."""
     outcomes = {hash_as_sent(1): "bad", hash_as_sent(4): "refused"}

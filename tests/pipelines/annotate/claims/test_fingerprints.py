@@ -20,5 +20,7 @@ def test_the_first_engine_is_the_sets(tmp_path: Path, monkeypatch: pytest.Monkey
     assert agree_on_fingerprint(folder, "tags", SECOND) == SECOND
     monkeypatch.setattr(Folder, "exists", lambda *_: False)  # another worker writes it just now
     assert agree_on_fingerprint(folder, "ocr", SECOND) == FIRST
-    with pytest.raises(UsageError, match=r"with another ocr engine \(version was '1', is '2'\): use a new output"):
+    with pytest.raises(
+        UsageError, match=r"with another ocr engine \(version was '1', is '2'\): use that engine, or a new output"
+    ):
         check_fingerprint("ocr", FIRST, SECOND)

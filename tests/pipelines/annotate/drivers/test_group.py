@@ -70,6 +70,7 @@ def shards_done(driver: Driver) -> int:
     return len(list((driver.output / "manifests").glob("*.json")))
 
 
+@pytest.mark.slow
 def test_a_driver_is_killed(images: str, undisturbed: dict[str, str], tmp_path: Path) -> None:
     driver = driver_of(tmp_path, images)
     process = driver.start()
