@@ -58,7 +58,7 @@ def list_views(demo: Path) -> list[View]:
 def evaluate(demo: Path, output: Path) -> None:
     """Lets the demo's model write the captions of training pictures, which it has learnt badly, and scores them."""
     shard = next(iter(sorted((demo / "training/ocr/data").glob("*.tar"))))
-    task = {"questions": {"path": str(shard)}, "metric": "anls", "max_new_tokens": 60, "limit": QUESTIONS}
+    task = {"questions": {"path": str(shard.resolve())}, "metric": "anls", "max_new_tokens": 60, "limit": QUESTIONS}
     path = output.parent / "captions.json"
     path.write_text(json.dumps(task))  # which is YAML too
     try:
