@@ -90,8 +90,9 @@ def main(
             raise UsageError("there is no Chromium: install one, or name it in SHARDLOOM_CHROMIUM")
         target.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch, open_tab(program) as tab:
-            evaluation = Path(scratch, "evaluation")
-            evaluate(demo, evaluation)
+            evaluation = demo / "evaluation"
+            if not evaluation.exists():
+                evaluate(demo, evaluation)
             for view in list_views(demo):
                 page = Path(scratch, f"{view.name}.html")
                 folder = evaluation if view.name == "evaluation" else demo / view.folder
