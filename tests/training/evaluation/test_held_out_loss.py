@@ -127,7 +127,7 @@ def test_a_sharded_run_trains_on_after_it(tokenizer: Path, tmp_path: Path) -> No
 
 def test_a_run_logs_it_and_keeps_the_best_checkpoint(tokenizer: Path, tmp_path: Path) -> None:
     """A learning rate that is far too high makes the first checkpoint the best one; a resumed run keeps it."""
-    worse = {"optimizer": {"lr": {"connector": 0.1, "language": 0.1}}, "checkpoint": {"every": 1, "keep": 1}}
+    worse = {"optimizer": {"lr": {"connector": 3.0, "language": 3.0}}, "checkpoint": {"every": 1, "keep": 1}}
     asked = ask(tmp_path, tokenizer, steps=5, **worse)
     assert train(asked).status == "done"
     log = read_log(tmp_path)
@@ -147,7 +147,7 @@ def test_a_run_logs_it_and_keeps_the_best_checkpoint(tokenizer: Path, tmp_path: 
 @pytest.mark.slow
 def test_the_best_checkpoint_survives_a_kill(tokenizer: Path, tmp_path: Path) -> None:
     """The first checkpoint is the best, and the run dies in the third. Resumed, it ends as one that was not killed."""
-    worse = {"optimizer": {"lr": {"connector": 0.1, "language": 0.1}}, "checkpoint": {"every": 2, "keep": 1}}
+    worse = {"optimizer": {"lr": {"connector": 3.0, "language": 3.0}}, "checkpoint": {"every": 2, "keep": 1}}
     found = {}
     for name in ("whole", "killed"):
         asked = ask(tmp_path / name, tokenizer, steps=8, held_out={"samples": 8}, **worse)
