@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from curation.tasks.predictions import encode_predictions, read_predictions
 from pipelines.cli.app import main
 from schemas.output_set.recipe_file import dump_yaml
 from schemas.storage.folder import Folder
+from tests.pipelines.evaluate.conftest import Run
 from tests.training.support import runs, tiny
 from tests.training.support.tiny import pack, picture
 from training.batch import IGNORE_INDEX
@@ -29,8 +29,6 @@ from training.model.tokens import load_tokenizer
 ANSWERS = ["a red cat", "two blue dogs", "nothing", "a map of Rome", "the sea", "snow", "a red kite", "seven"]
 PROMPT = "What is it? "
 COUNT = len(ANSWERS)
-
-Run = Callable[..., tuple[int, Any, str]]
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +59,6 @@ def write_task(folder: Path, file: str, pairs: list[tuple[int, int]], **more: An
     }
     (folder / f"{file}.yaml").write_bytes(dump_yaml(values | more))
     return str(folder / f"{file}.yaml")
-
-
-@pytest.fixture
-def run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command in the folder; returns its exit code, its result (JSON as plain data) and its errors."""
-    monkeypatch.chdir(folder)
-
-    def evaluate(*arguments: str) -> tuple[int, Any, str]:
-        with pytest.raises(SystemExit) as done:
-            main(["evaluate", "model", *arguments])
-        assert isinstance(done.value.code, int)
-        out, err = capsys.readouterr()
-        return done.value.code, json.loads(out) if "--json" in arguments and out else out, err
-
-    return evaluate
 
 
 @pytest.fixture(scope="module")

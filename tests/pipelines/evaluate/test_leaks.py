@@ -2,19 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from pipelines.cli.app import main
 from schemas.output_set.recipe_file import dump_yaml
 from schemas.records.captioned_image import CaptionedImage
 from schemas.records.document import Document, DocumentImage
 from tests.curation.leaks.support.copies import crop, draw_photo, encode, recompress
+from tests.pipelines.evaluate.conftest import Run
 from tests.training.support import tiny
 from tests.training.support.sets import captioned, write_set
 from training.model.config import PromptOptions
@@ -24,7 +22,6 @@ from training.model.tokens import load_tokenizer
 
 QUESTION = "On which side of the narrow wooden bridge does the second rider wait?"
 COUNT = 5
-Run = Callable[..., tuple[int, Any, str]]
 
 
 def picture(number: int) -> Image.Image:
@@ -63,20 +60,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_set(place / "docs", [document(0, picture(200), "no"), document(1, picture(1), f"{QUESTION.upper()} Left.")])
     write_set(place / "clean", images[:5])
     return place
-
-
-@pytest.fixture
-def run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.chdir(folder)
-
-    def evaluate(*arguments: str) -> tuple[int, Any, str]:
-        with pytest.raises(SystemExit) as done:
-            main(["evaluate", "model", *arguments])
-        assert isinstance(done.value.code, int)
-        out, err = capsys.readouterr()
-        return done.value.code, json.loads(out) if "--json" in arguments and out else out, err
-
-    return evaluate
 
 
 def test_planted_questions(run: Run, tmp_path: Path) -> None:
