@@ -1,11 +1,13 @@
 """Every run ends with a report: a page of a sample, which is no part of the set, and takes seconds at most."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from curation.mixture.ranges import ByteRange, RangeReader
 from pipelines.download.run import DownloadJob
 from pipelines.mix.run import mix
 from pipelines.output.job import Job
@@ -126,6 +128,70 @@ def test_a_short_time_takes_the_first_rows(sets: Path) -> None:
         *(f"00000000/{key}" for key in first),
         *(f"00000001/{key}" for key in second),
     ]
+
+
+@pytest.fixture(scope="module")
+def sizes(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same sets of ten and of twenty image shards, in most of which a row is left out."""
+    folders = []
+    for shards in (10, 20):
+        folder = tmp_path_factory.mktemp(f"shards-{shards}")
+        images = make_shards(folder / "images", shards=shards, samples=6)
+        captions = caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
+        join(images, captions, folder / "training", samples_per_shard=6)
+        join(images, captions, folder / "referring", samples_per_shard=6, by_reference=True)
+        join(images, captions, folder / "parquet", samples_per_shard=6, format="parquet")
+        take_in("datacomp", images, folder / "plain")
+        folders.append(folder)
+    return folders
+
+
+def count_reads(output: Path) -> Counter[str]:
+    """How many files of each folder a report opens, and bytes that it takes from those that it reads whole."""
+    reads: Counter[str] = Counter()
+    plain_open, plain_read, plain_range = Folder.open, Folder.read, RangeReader._open
+
+    def log_open(folder: Folder, name: str) -> object:
+        reads[f"{Path(folder.resolve_path(name)).parent.name} opened"] += 1
+        return plain_open(folder, name)
+
+    def log_read(folder: Folder, name: str) -> bytes:
+        data = plain_read(folder, name)
+        reads[f"{Path(folder.resolve_path(name)).parent.name} read"] += 1
+        return data
+
+    def log_range(reader: RangeReader, wanted: ByteRange) -> int:
+        reads[f"{Path(wanted.path).parent.name} ranges"] += 1
+        return plain_range(reader, wanted)
+
+    folder = Folder(str(output))
+    manifests = read_manifests(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, logged in (
+            (Folder, "open", log_open),
+            (Folder, "read", log_read),
+            (RangeReader, "_open", log_range),
+        ):
+            patch.setattr(owner, name, logged)
+        write_report(folder, manifests)
+    return reads
+
+
+READS = {
+    "annotations": {"data read": 4, "images opened": 4},
+    "captions": {"data read": 4, "quarantine read": 8, "images opened": 12},
+    "training": {"index read": 4, "data ranges": 4, "quarantine read": 8},
+    "referring": {"index read": 4, "data ranges": 4, "images ranges": 4, "quarantine read": 8},
+    "parquet": {"index read": 4, "data opened": 4, "quarantine read": 8},
+    "plain": {"index read": 4, "data ranges": 4},
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_report_reads_no_more_of_a_larger_set(sizes: list[Path], name: str) -> None:
+    small, large = (count_reads(folder / name) for folder in sizes)
+    assert large == READS[name]
+    assert small == large
 
 
 def test_each_kind_of_run_that_a_page_shows_has_a_report() -> None:
