@@ -116,6 +116,12 @@ def test_a_plan_of_texts_that_gives_another_sample(tmp_path: Path) -> None:
     for one in right:
         (text,) = one.captions
         assert f'"{text.text}"' in lines[int(one.steps[-1].row.removeprefix("row "))]
+    take_in("text", str(path), tmp_path / "others", samples_per_shard=5)
+    moved = ExplainOptions(sets={"text": f"{tmp_path}/others"})
+    with pytest.raises(
+        UsageError, match=r"^the source text has changed since .*/mixed was made from it: pass --set text="
+    ):
+        explain(f"{tmp_path}/mixed", keys[0], moved)
     stored = tmp_path / "mixed/recipe.yaml"
     other = stored.read_text().replace("seed: 0\n", "seed: 1\n")
     assert other != stored.read_text()

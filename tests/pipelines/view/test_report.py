@@ -1,5 +1,6 @@
 """Every run ends with a report: a page of a sample, which is no part of the set, and takes seconds at most."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -100,6 +101,13 @@ def test_a_damaged_set_is_one_line(sets: Path, tmp_path: Path, capsys: pytest.Ca
     assert line.startswith(f"{output}/{REPORT} was not written: ShardloomError: {path} is not as it was committed")
 
 
+def test_a_report_that_may_take_no_time(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(sets / "captions", tmp_path / "captions")
+    monkeypatch.setattr("pipelines.view.report.MAX_SECONDS", -1.0)
+    write_report(Folder(str(tmp_path / "captions")))
+    assert [one.read() for one in read_report(tmp_path / "captions").find_all("p", class_="warning")] == [LATE]
+
+
 def test_no_time_is_left(sets: Path) -> None:
     """What was read first is shown, and the rest is not waited for."""
     folder = Folder(str(sets / "captions"))
@@ -178,13 +186,17 @@ def count_reads(output: Path) -> Counter[str]:
 
 
 READS = {
-    "annotations": {"data read": 4, "images opened": 4},
-    "captions": {"data read": 4, "quarantine read": 8, "images opened": 12},
-    "training": {"index read": 4, "data ranges": 4, "quarantine read": 8},
-    "referring": {"index read": 4, "data ranges": 4, "images ranges": 4, "quarantine read": 8},
-    "parquet": {"index read": 4, "data opened": 4, "quarantine read": 8},
-    "plain": {"index read": 4, "data ranges": 4},
+    "annotations": {"annotations read": 1, "data read": 4, "images opened": 4},
+    "captions": {"captions read": 1, "data read": 4, "quarantine read": 8, "images opened": 12},
+    "training": {"training read": 2, "index read": 4, "data ranges": 4, "quarantine read": 8, "images opened": 16},
+    "referring": {
+        **{"referring read": 2, "index read": 4, "data ranges": 4, "images ranges": 8},
+        **{"quarantine read": 8, "images opened": 16},
+    },
+    "parquet": {"parquet read": 2, "index read": 4, "data opened": 24, "quarantine read": 8, "images opened": 16},
+    "plain": {"plain read": 2, "index read": 4, "data ranges": 4},
 }
+"""The recipe, four files of rows with the tars of their images, and up to eight of quarantined rows with theirs."""
 
 
 @pytest.mark.parametrize("name", READS)

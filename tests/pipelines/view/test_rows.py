@@ -77,7 +77,9 @@ def test_keys_with_slashes_and_of_several_files(key: str, file: str, found: str,
         loaded.append(name)
         return load_repeated(name)
 
-    (part,) = choose_rows(FILES, load_logged, ViewOptions(key=key), "set").parts
+    choice = choose_rows(FILES, load_logged, ViewOptions(key=key), "set")
+    (part,) = choice.parts
+    assert choice.matching == 1
     assert (part.name, part.rows["key"].to_pylist(), len(loaded)) == (file, [found], read)
 
 
