@@ -31,7 +31,8 @@ def choose_quarantined(source: SetSource) -> list[tuple[str, Row]]:
 def _choose_files(source: SetSource) -> list[str]:
     """Returns the names of up to `_FILES` outputs with quarantined rows: first those that bring another reason."""
     seen: set[str] = set()
-    first, others = [], []
+    first: list[str] = []
+    others: list[str] = []
     for name, manifest in source.manifests.items():
         file = find_file(manifest, QUARANTINE)
         if file is not None and file.rows:
