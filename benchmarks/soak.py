@@ -29,6 +29,7 @@ import yaml
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.processes import DRIVER, RAY, WORKER, Held, ObjectStore, held, is_alive, shared_memory_files
+from pipelines.cluster.start_turn import NAME
 from pipelines.demo.sheet import CITIES
 from pipelines.output.totals import read_times
 from pipelines.verify.run import verify
@@ -100,6 +101,7 @@ class Soak:
         self.folder, self.options = folder, options
         self.output, self.log = folder / "annotations", folder / "log"
         self.seen: dict[tuple[int, float], Held] = {}
+        self.held: list[list[Held]] = []  # of each sample
         self.shared_files: set[str] = set()
         self.store: ObjectStore | None = None
 
@@ -147,6 +149,7 @@ class Soak:
             return None
         self.seen |= {(process.pid, process.began): process for process in processes}
         self.shared_files |= shared_memory_files(processes)
+        self.held.append(processes)
         private = {role: sum(at.private for at in processes if at.role == role) for role in (DRIVER, WORKER, RAY)}
         shared = sum(process.shared for process in processes)
         images = self.images()
@@ -179,7 +182,9 @@ class Soak:
             time.sleep(0.5)
         left = [f"process {process.pid} ({process.role})" for process in alive]
         left += [name for name in sorted(self.shared_files) if Path(name).exists()]
-        left += [str(path) for path in (self.folder / "tmp").rglob("*") if not path.is_dir()]
+        locks = self.folder.rglob(NAME.format(user="*", place="*"))  # stay for the next cluster: one a place, and empty
+        kept = {path for path in locks if path.stat().st_size == 0}
+        left += [str(path) for path in (self.folder / "tmp").rglob("*") if not path.is_dir() and path not in kept]
         left += [str(path) for path in self.output.rglob("*") if ".tmp-" in path.name or "parts" in path.parts]
         return left
 
@@ -214,6 +219,15 @@ def report(samples: Sequence[Sample], images: int) -> list[str]:
         if name in ("total", "driver", "workers", "ray", "processes", "files", "threads") and change > MOST_GROWTH:
             grown.append(f"{name} grew by {change:.0%}")
     return grown
+
+
+def print_growth(held: Sequence[list[Held]]) -> None:
+    """Prints the processes whose memory grew the most in the second half of the samples, to name what a role's did."""
+    middle = {process.pid: process for process in held[len(held) // 2]}
+    last = {process.pid: process for processes in held[len(held) // 2 :] for process in processes}
+    grown = [(last[pid].private - before.private, last[pid]) for pid, before in middle.items()]
+    for bytes_, process in sorted(grown, key=lambda pair: -pair[0])[:5]:
+        print(f"{process.role:>8} {process.name}: {bytes_ / 1e6:+.1f} to {process.private / 1e6:.1f} MB")
 
 
 def line(sample: Sample) -> str:
@@ -254,6 +268,7 @@ def soak(folder: Path, options: argparse.Namespace) -> list[str]:
             writer.writerows(asdict(sample) for sample in samples)
     if code:
         return [f"the command ended with {code}: {run.log.read_text()[-2000:]}"]
+    print_growth(run.held)
     faults = report(samples, options.images) + [f"left: {name}" for name in left] + verify(str(run.output))[1]
     workers = sum(process.role == WORKER for process in run.seen.values())
     logs = sum(path.stat().st_size for path in (folder / "ray").rglob("*") if path.is_file())
