@@ -1,6 +1,8 @@
 """Forecasts an annotation run: draws a sample, runs the probe, estimates, and keeps the numbers beside the output."""
 
 import math
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.annotate.forecast.facts import collect_facts
@@ -10,7 +12,7 @@ from pipelines.annotate.forecast.plan_file import PROBE, open_plan_folder, write
 from pipelines.annotate.forecast.sample import SampleDrawer, draw_shards
 from pipelines.annotate.run import AnnotateJob
 from pipelines.annotate.settings import settle_settings
-from pipelines.inputs.shards import InputShard, list_input_shards
+from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, OutputCommitter, run_job
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import UsageError
@@ -30,7 +32,13 @@ class ProbeJob(AnnotateJob):
     def __init__(self, recipe: AnnotateRecipe, drawer: SampleDrawer, images: Folder, seconds: float) -> None:
         super().__init__(recipe)
         self._drawer, self._images, self._seconds = drawer, images, seconds
+        self._began = math.nan
         self.probe: Probe | None = None
+
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`. The time of a run begins here."""
+        self._began = time.monotonic()
+        return super().prepare(context, todo)
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
@@ -38,7 +46,7 @@ class ProbeJob(AnnotateJob):
         from pipelines.annotate.drivers.plan import Work  # imports Ray Data, as in `AnnotateJob`
         from pipelines.annotate.forecast.probe import Prober
 
-        prober = Prober(self._drawer, self._images, self._seconds)
+        prober = Prober(self._drawer, self._images, self._seconds, self._began)
         self.probe = prober.carry_out(Work(self.recipe, context, self._shards, todo, None), committer)
 
 
@@ -50,7 +58,9 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     options = options or ForecastOptions()
     if recipe.run.reuse is not None:
         raise UsageError("--plan: a run that reuses annotations cannot be planned: plan its engines without --add")
-    shards = list_input_shards(recipe.input, ".tar")
+    imports = import_drivers()
+    shards = choose_samples(list_input_shards(recipe.input, ".tar"), recipe)
+    options = options.model_copy(update={"images": options.images or count_chosen(shards)})
     place = open_plan_folder(output) / PROBE
     place.clear("")
     images, annotations = place / "images", place / "annotations"
@@ -71,7 +81,7 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
         probe.groups,
         drawer.length,
         probe.slice_unit,
-        probe.start,
+        imports + probe.start,
         times.closing,
         times.times,
         dict(times.peaks),
@@ -80,6 +90,19 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     found = estimate_run(recipe_sha256, recipe.chunk, measured, facts, drawer.total_bytes, options)
     write_plan(output, found)
     return found
+
+
+def count_chosen(shards: Sequence[InputShard]) -> int | None:
+    """Returns the samples that `limit` or `sample` chooses; None if the recipe has neither."""
+    return sum(shard.choice.chosen for shard in shards if shard.choice is not None) or None
+
+
+def import_drivers() -> float:
+    """Imports what drives a run. Returns the seconds, which are part of a run's time: it does so when it has begun."""
+    began = time.monotonic()
+    import pipelines.annotate.drivers.run  # noqa: F401  imports Ray Data
+
+    return time.monotonic() - began
 
 
 def find_unit(recipe: AnnotateRecipe) -> int:
@@ -93,10 +116,10 @@ def find_unit(recipe: AnnotateRecipe) -> int:
 def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe:
     """Returns the recipe of the probe: with the run's engines and pools, over the sample in small chunks.
 
-    Damage is allowed, and an image of the sample is not left out for repeating another one.
+    Damage is allowed, and no image of the sample is left out, for repeating another one or by its place.
     """
     chunk = recipe.chunk.model_copy(update={"samples": find_unit(recipe)})
     run = recipe.run.model_copy(update={"claim": False, "drivers": 1, "allow_damaged": True, "output": None})
     filters = recipe.filters.model_copy(update={"repeated_images": False})
     update = {"input": [f"{images.url}/*.tar"], "chunk": chunk, "run": run, "filters": filters}
-    return recipe.model_copy(update=update)
+    return recipe.model_copy(update=update | {"limit": None, "sample": None, "seed": 0})
