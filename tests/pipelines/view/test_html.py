@@ -84,7 +84,7 @@ def test_controls_are_written_out() -> None:
 def test_long_texts_and_secrets() -> None:
     assert show_text("a" * (MAX_TEXT + 5)) == "a" * MAX_TEXT
     assert "hunter2" not in show_text("s3://user:hunter2@host/x")
-    assert "hunter2" not in show_text("b" * (MAX_TEXT - 20) + " https://user:hunter2@host/x")
+    assert "hunt" not in show_text("b" * (MAX_TEXT - 20) + " https://user:hunter2@host/x"), "nor a part of it"
 
 
 def test_the_policy_allows_no_request_and_the_own_script_alone() -> None:

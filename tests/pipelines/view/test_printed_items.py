@@ -73,6 +73,12 @@ def test_the_alt_text_is_not_taken_for_the_lines_that_it_names(preset: str) -> N
         assert caption.text[spans[-1].end :] == template.tail
 
 
+def test_an_alt_text_that_is_the_list_itself() -> None:
+    listed = 'The image contains the text "0"'
+    (span,) = find_spans(f"{listed}. {listed}", [PrintedItem(0, '"', "0", '"')], get_default("ocr"))
+    assert span.end == 2 * len(listed) + 2
+
+
 def test_a_list_that_is_longer_than_a_page_shows() -> None:
     items = [PrintedItem(number, '"', str(number), '"') for number in range(3)]
     text = 'It says "0". The image contains the text "0", the text "1", the text "2"'
