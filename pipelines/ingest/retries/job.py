@@ -52,14 +52,14 @@ class RetryIngestJob(IngestJob):
                 f"{context.output.url} is not finished: {len(unfinished)} units are missing; the command that made it "
                 "resumes it"
             )
-        self._round.write(context.output)
         self._keeps_outputs = True
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, IngestUnit]) -> None:
-        """See `Job`. Checks nothing where nothing is retried."""
+        """See `Job`. Checks nothing where nothing is retried; else the round begins, if nothing has changed."""
         if units:
             super().check_unchanged(context, units)
+            self._round.write(context.output)
 
     def is_done(self, context: Context, unit: IngestUnit) -> bool:
         """See `Job`."""
