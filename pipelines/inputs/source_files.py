@@ -65,6 +65,10 @@ class RowRange:
             return self.stop - self.start
         return InputShard("", self.path).count_samples()
 
+    def is_damaged(self) -> bool:
+        """Returns whether it is a tar in which something cannot be read. Other files end the run where they cannot."""
+        return self.stop is None and InputShard("", self.path).is_damaged()
+
     def mark_rows(self) -> Iterator[bool]:
         """Yields for each row whether it is chosen, without end."""
         return itertools.repeat(True) if self.choice is None else self.choice.mark_rows()
@@ -109,7 +113,11 @@ def cut_files(
     order = {path: number for number, path in enumerate(files)}
     found.sort(key=lambda row_range: (order[row_range.path], row_range.start))
     chosen = choose_rows(
-        options, list(enumerate(found)), lambda unit: f"{unit[0]:08d}", lambda unit: unit[1].count_rows()
+        options,
+        list(enumerate(found)),
+        lambda unit: f"{unit[0]:08d}",
+        lambda unit: unit[1].count_rows(),
+        lambda unit: unit[1].is_damaged(),
     )
     return [(number, replace(row_range, choice=choice)) for (number, row_range), choice in chosen]
 
