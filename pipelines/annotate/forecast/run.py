@@ -10,9 +10,10 @@ from pipelines.annotate.forecast.plan_file import PROBE, open_plan_folder, write
 from pipelines.annotate.forecast.sample import SampleDrawer, draw_shards
 from pipelines.annotate.run import AnnotateJob
 from pipelines.annotate.settings import settle_settings
-from pipelines.inputs.shards import InputShard, list_input_shards
+from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, OutputCommitter, run_job
 from pipelines.recipes.annotate import AnnotateRecipe
+from pipelines.recipes.rows import ChosenRows
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder
 
@@ -50,12 +51,12 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     options = options or ForecastOptions()
     if recipe.run.reuse is not None:
         raise UsageError("--plan: a run that reuses annotations cannot be planned: plan its engines without --add")
-    shards = list_input_shards(recipe.input, ".tar")
+    shards = choose_samples(list_input_shards(recipe.input, ".tar"), recipe)
     place = open_plan_folder(output) / PROBE
     place.clear("")
     images, annotations = place / "images", place / "annotations"
     drawer = SampleDrawer(shards, find_unit(recipe), options.seed)
-    if not draw_shards(drawer, images, FIRST, 1):
+    if not shards or not draw_shards(drawer, images, FIRST, 1):
         raise UsageError("--plan: the input has no readable sample")
     probed = build_probe_recipe(recipe, images)
     job = ProbeJob(probed, drawer, images, options.seconds)
@@ -93,10 +94,11 @@ def find_unit(recipe: AnnotateRecipe) -> int:
 def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe:
     """Returns the recipe of the probe: with the run's engines and pools, over the sample in small chunks.
 
-    Damage is allowed, and an image of the sample is not left out for repeating another one.
+    Damage is allowed, and no image of the sample is left out: neither for repeating another one nor by a limit.
     """
     chunk = recipe.chunk.model_copy(update={"samples": find_unit(recipe)})
     run = recipe.run.model_copy(update={"claim": False, "drivers": 1, "allow_damaged": True, "output": None})
     filters = recipe.filters.model_copy(update={"repeated_images": False})
     update = {"input": [f"{images.url}/*.tar"], "chunk": chunk, "run": run, "filters": filters}
+    update |= {name: field.default for name, field in ChosenRows.model_fields.items()}
     return recipe.model_copy(update=update)
