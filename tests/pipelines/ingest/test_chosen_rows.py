@@ -99,6 +99,8 @@ def test_a_tar_that_cannot_be_read_is_reported(tmp_path: Path, options: dict[str
         "00000000": (12, 12),
         "00000001": (0, 0),
     }
+    with pytest.raises(DamagedInput, match=r"^1 shards are damaged "):
+        take_in("datacomp", f"{tmp_path}/00001.tar", tmp_path / "alone", **options)
     run = ALONE.model_copy(update={"allow_damaged": True})
     assert take_in("datacomp", f"{tmp_path}/*.tar", tmp_path / "out", run=run, **options).is_unchanged
     assert verify(str(tmp_path / "out")) == (2, [])
