@@ -1,6 +1,8 @@
 """Forecasts an annotation run: draws a sample, runs the probe, estimates, and keeps the numbers beside the output."""
 
 import math
+import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.annotate.forecast.facts import collect_facts
@@ -13,7 +15,6 @@ from pipelines.annotate.settings import settle_settings
 from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, OutputCommitter, run_job
 from pipelines.recipes.annotate import AnnotateRecipe
-from pipelines.recipes.rows import ChosenRows
 from schemas.errors import UsageError
 from schemas.storage.folder import Folder
 
@@ -31,7 +32,13 @@ class ProbeJob(AnnotateJob):
     def __init__(self, recipe: AnnotateRecipe, drawer: SampleDrawer, images: Folder, seconds: float) -> None:
         super().__init__(recipe)
         self._drawer, self._images, self._seconds = drawer, images, seconds
+        self._began = math.nan
         self.probe: Probe | None = None
+
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`. The time of a run begins here."""
+        self._began = time.monotonic()
+        return super().prepare(context, todo)
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
@@ -39,7 +46,7 @@ class ProbeJob(AnnotateJob):
         from pipelines.annotate.drivers.plan import Work  # imports Ray Data, as in `AnnotateJob`
         from pipelines.annotate.forecast.probe import Prober
 
-        prober = Prober(self._drawer, self._images, self._seconds)
+        prober = Prober(self._drawer, self._images, self._seconds, self._began)
         self.probe = prober.carry_out(Work(self.recipe, context, self._shards, todo, None), committer)
 
 
@@ -51,12 +58,14 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     options = options or ForecastOptions()
     if recipe.run.reuse is not None:
         raise UsageError("--plan: a run that reuses annotations cannot be planned: plan its engines without --add")
+    imports = import_drivers()
     shards = choose_samples(list_input_shards(recipe.input, ".tar"), recipe)
+    options = options.model_copy(update={"images": options.images or count_chosen(shards)})
     place = open_plan_folder(output) / PROBE
     place.clear("")
     images, annotations = place / "images", place / "annotations"
     drawer = SampleDrawer(shards, find_unit(recipe), options.seed)
-    if not shards or not draw_shards(drawer, images, FIRST, 1):
+    if not draw_shards(drawer, images, FIRST, 1):
         raise UsageError("--plan: the input has no readable sample")
     probed = build_probe_recipe(recipe, images)
     job = ProbeJob(probed, drawer, images, options.seconds)
@@ -72,7 +81,7 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
         probe.groups,
         drawer.length,
         probe.slice_unit,
-        probe.start,
+        imports + probe.start,
         times.closing,
         times.times,
         dict(times.peaks),
@@ -81,6 +90,19 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     found = estimate_run(recipe_sha256, recipe.chunk, measured, facts, drawer.total_bytes, options)
     write_plan(output, found)
     return found
+
+
+def count_chosen(shards: Sequence[InputShard]) -> int | None:
+    """Returns the samples that `limit` or `sample` chooses; None if the recipe has neither."""
+    return sum(shard.choice.chosen for shard in shards if shard.choice is not None) or None
+
+
+def import_drivers() -> float:
+    """Imports what drives a run. Returns the seconds, which are part of a run's time: it does so when it has begun."""
+    began = time.monotonic()
+    import pipelines.annotate.drivers.run  # noqa: F401  imports Ray Data
+
+    return time.monotonic() - began
 
 
 def find_unit(recipe: AnnotateRecipe) -> int:
@@ -94,11 +116,10 @@ def find_unit(recipe: AnnotateRecipe) -> int:
 def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe:
     """Returns the recipe of the probe: with the run's engines and pools, over the sample in small chunks.
 
-    Damage is allowed, and no image of the sample is left out: neither for repeating another one nor by a limit.
+    Damage is allowed, and no image of the sample is left out, for repeating another one or by its place.
     """
     chunk = recipe.chunk.model_copy(update={"samples": find_unit(recipe)})
     run = recipe.run.model_copy(update={"claim": False, "drivers": 1, "allow_damaged": True, "output": None})
     filters = recipe.filters.model_copy(update={"repeated_images": False})
     update = {"input": [f"{images.url}/*.tar"], "chunk": chunk, "run": run, "filters": filters}
-    update |= {name: field.default for name, field in ChosenRows.model_fields.items()}
-    return recipe.model_copy(update=update)
+    return recipe.model_copy(update=update | {"limit": None, "sample": None, "seed": 0})

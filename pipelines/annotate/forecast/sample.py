@@ -28,7 +28,7 @@ class SampleDrawer:
         self._sizes = [shard.get_size() for shard in shards]
         self._random = random.Random(seed)
         self._drawn: set[tuple[str, str]] = set()  # shard and key
-        self.total_bytes = sum(shard.estimate_chosen_size() for shard in shards)  # of the run's images
+        self.total_bytes = sum(self._sizes)
         self.drawn_bytes = 0  # that the drawn samples take in a tar
 
     def draw(self, runs: int) -> Iterator[list[TarSample]]:
@@ -40,7 +40,7 @@ class SampleDrawer:
             yield found
 
     def _draw_run(self) -> list[TarSample]:
-        (number,) = self._random.choices(range(len(self._shards)), self._sizes) if any(self._sizes) else (0,)
+        (number,) = self._random.choices(range(len(self._shards)), self._sizes) if self.total_bytes else (0,)
         shard, size = self._shards[number], self._sizes[number]
         start = self._random.randrange(max(1, size)) // BLOCK * BLOCK
         if size <= WINDOW_BYTES:

@@ -5,11 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.annotate.forecast import sample as sample_module
-from pipelines.annotate.forecast.run import build_probe_recipe
 from pipelines.annotate.forecast.sample import SampleDrawer, draw_shards
-from pipelines.inputs.shards import choose_samples, list_input_shards
-from pipelines.recipes.annotate import AnnotateRecipe
-from pipelines.recipes.rows import ChosenRows
+from pipelines.inputs.shards import list_input_shards
 from schemas.storage.folder import Folder
 from schemas.tar.reader import TarReader
 from tests.conftest import jpeg, write_shard
@@ -42,24 +39,6 @@ def test_samples_are_whole_and_none_comes_twice(images: Path, window: int, monke
         assert one.members["jpg"].data == jpeg(int(one.key))
     assert drawer.total_bytes == sum(path.stat().st_size for path in images.iterdir())
     assert drawer.drawn_bytes == pytest.approx(drawer.total_bytes * len(keys) / 120, rel=0.2)
-
-
-def test_a_limit_makes_the_run_smaller(images: Path) -> None:
-    """The samples are from the tars that it leaves, and the run has the bytes of as many images."""
-    shards = choose_samples(list_input_shards([f"{images}/*.tar"], ".tar"), ChosenRows(limit=50))
-    drawer = SampleDrawer(shards, 4, 0)
-    sizes = [(images / f"{shard}.tar").stat().st_size for shard in (0, 1)]
-    assert drawer.total_bytes == sizes[0] + sizes[1] // 4
-    assert {int(one.key) // 40 for run in drawer.draw(12) for one in run} == {0, 1}
-
-
-def test_the_probe_has_no_limit(images: Path) -> None:
-    """Its shards are drawn already."""
-    recipe = AnnotateRecipe.model_validate({"input": [f"{images}/*.tar"], "engines": {"ocr": {"engine": "x"}}})
-    known = build_probe_recipe(recipe.model_copy(update={"limit": None}), Folder("/probe"))
-    for choice in {"limit": 3}, {"sample": 3, "seed": 1}:
-        chosen = build_probe_recipe(recipe.model_copy(update=choice), Folder("/probe"))
-        assert (chosen, chosen.row_option) == (known, None)
 
 
 def test_a_seed_gives_the_same_sample(images: Path) -> None:
