@@ -169,7 +169,7 @@ def _has_too_many_digits(dtype: Any) -> bool:
 
 def _name_function(function: Any) -> str:
     """Returns the name of a function of an expression tree, after its group: `Abs`, `ListExpr.Get`."""
-    parts = []
+    parts: list[str] = []
     while isinstance(function, dict) and len(parts) < 2:
         name, function = next(iter(function.items()))
         parts.append(name)
