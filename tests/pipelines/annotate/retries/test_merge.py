@@ -135,6 +135,18 @@ def test_rows_that_a_limit_leaves_out_stay_so(tar: Path) -> None:
     assert read_set(run.output.url) == read_set(made["whole"].output.url)
 
 
+def test_parts_of_an_earlier_retry_are_none_of_this_one(tar: Path) -> None:
+    """A kill may leave them behind, and the rows in them are the same if they have failed again."""
+    run = FaultyRun(tar.parent, "out", {"2": Reason.ENGINE_ERROR})
+    run.make()
+    first = RetriedRows(None).open(run.output, "00000000")
+    run.retry()
+    second = RetriedRows(None).open(run.output, "00000000")
+    assert first.keys == second.keys == {"2"}
+    assert first.mark != second.mark
+    assert RetriedRows(None).open(run.output, "00000000").mark == second.mark
+
+
 def test_one_reason_is_retried_and_may_fail_again(tar: Path) -> None:
     expected = FaultyRun(tar.parent, "expected", {"2": Reason.WORKER_KILLED, "6": Reason.TOO_SLOW})
     expected.make()
