@@ -43,6 +43,16 @@ def test_counts_of_a_set() -> None:
     }
 
 
+def test_figure_0_of_vs_is_no_figure() -> None:
+    """As the publisher's `get_eval_fig` counts; its questions count all the same."""
+    shown = [question("VS_map_1_0_0", "yes", "yes"), question("VS_map_1_1_0", "no", "yes")]
+    assert count_set(shown) == {
+        **{"questions": 2, "right": 1},
+        **{"figures": 1, "figures_right": 0},
+        **{"pairs": 1, "pairs_right": 0},
+    }
+
+
 def test_figures() -> None:
     found = score_answers(HALLUSION_RULE, [*SET, question("VD_illusion_1_0_0", "yes", "yes")])
     assert {name: estimate.value for name, estimate in found.items()} == {
