@@ -4,9 +4,9 @@
 
 Half of the photos and pages of the sample data, every second one, are the questions of a task. Their copies, changed
 in one way, are a training set together with the other half, changed in the same way. Of texts, the questions are
-sentences of the sample data's documents, and the copies stand between other sentences. A pair is right if it is of a
-question and its copy. Files with equal pixels are taken once; the wrong pairs are printed, for they may be copies that
-nobody planted.
+sentences of the sample data's documents, and the copies stand between other sentences; short ones, of 3 to 7 words,
+are tried apart. A pair is right if it is of a question and its copy. Files with equal pixels are taken once; the wrong
+pairs are printed, for they may be copies that nobody planted.
 """
 
 import argparse
@@ -114,10 +114,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="of the photos and pages, spread evenly")
     options = parser.parse_args()
     photos = read_images(options.data, options.images)
-    sentences = read_sentences(options.data)
+    sentences, short = read_sentences(options.data), read_sentences(options.data, 3, 7)
     for what, rows in (
         ("image", (measure_images(name, change, photos) for name, change in IMAGE_CHANGES.items())),
         ("text", (measure_texts(name, change, sentences) for name, change in TEXT_CHANGES.items())),
+        ("short text", (measure_texts(name, change, short) for name, change in TEXT_CHANGES.items())),
     ):
         print_table(what, rows)
     print("\n".join(measure_speed(photos, sentences)))
@@ -140,15 +141,17 @@ def read_images(data: Path, count: int) -> dict[str, RgbImage]:
     return dict(images[:: max(1, len(images) // count)])
 
 
-def read_sentences(data: Path) -> list[str]:
-    """Reads sentences of at least 12 words from interleaved documents, without repeated ones."""
+def read_sentences(data: Path, least: int = 12, most: int = 60) -> list[str]:
+    """Reads sentences of so many words from interleaved documents, without repeated ones."""
     found: dict[str, None] = {}
     for path in sorted(
         [*(data / "interleaved/mint_html").glob("*.parquet"), *(data / "interleaved/obelics").glob("*.parquet")]
     ):
         for texts in pq.read_table(path, columns=["texts"])["texts"].to_pylist():
             for text in filter(None, texts):
-                found |= dict.fromkeys(one for one in re.split(r"(?<=[.!?])\s+", text) if 12 <= len(one.split()) <= 60)
+                found |= dict.fromkeys(
+                    one for one in re.split(r"(?<=[.!?])\s+", text) if least <= len(one.split()) <= most
+                )
     return list(found)
 
 

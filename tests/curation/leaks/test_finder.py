@@ -75,6 +75,35 @@ def test_images_texts_and_both(photos: list[Image.Image]) -> None:
     assert found == [[("mixed", "image", None)], [("mixed", "text", 1.0)], [("both", "both", 1.0)]]
 
 
+def test_short_texts_alone_and_with_an_image(photos: list[Image.Image]) -> None:
+    short = "Where is he looking?"
+    finder = LeakFinder([([decoded(photos[0])], [short]), ([], [short, TEXT]), ([], ["yes"])])
+    assert [(one.has_texts, one.has_short_texts) for one in finder.questions] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
+    samples = [
+        ComparedSample("other", [encode(photos[1])], f"{short} Down."),
+        ComparedSample("both", [encode(photos[0])], f"{short}\nDown."),
+        ComparedSample("long", [], f"{short} {TEXT}"),
+    ]
+    finder.look_at("set", samples)
+    found = [[(leak.key, leak.kind, leak.share, leak.is_short) for leak in one.leaks] for one in finder.questions]
+    assert found == [
+        [("other", "text", 1.0, True), ("both", "both", 1.0, True), ("long", "text", 1.0, True)],
+        [("other", "text", 1.0, True), ("both", "text", 1.0, True), ("long", "text", 1.0, False)],
+        [],
+    ]
+
+
+def test_short_texts_leave_room_for_others() -> None:
+    finder = LeakFinder([([], ["Where is he looking?", TEXT])])
+    samples = [ComparedSample(f"s{n}", [], "Where is he looking?") for n in range(5)]
+    finder.look_at("set", [*samples, ComparedSample("long", [], TEXT)])
+    assert [leak.key for leak in finder.questions[0].leaks] == ["s0", "s1", "s2", "long"]
+
+
 def test_what_can_not_be_compared_is_counted(photos: list[Image.Image]) -> None:
     flat = Image.new("RGB", (64, 64), "white")
     finder = LeakFinder([([decoded(flat)], ["short"]), ([decoded(photos[0])], []), ([], [TEXT])])
