@@ -1,6 +1,7 @@
 """Declares sets of questions whose answer is yes or no."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -11,6 +12,7 @@ from curation.sources.formats.row_images import is_present
 from curation.tasks.layouts.layout import FILE, Fields, Layout, Row
 from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import to_uid
 
 _NEGATIVES = re.compile(r"random|popular|adversarial")
 _ANSWERS = {"0": "no", "1": "yes"}  # of HallusionBench
@@ -29,7 +31,7 @@ def read_json_lines(file: BinaryIO) -> Iterator[Any]:
 
 def read_mme_lines(file: BinaryIO) -> Iterator[Any]:
     """Yields the questions of an image of MME: lines of a question, a tab and its answer."""
-    for number, line in enumerate(file.read(MAX_JSON).splitlines()):
+    for number, line in enumerate(file.read(MAX_JSON).removeprefix(BOM_UTF8).splitlines()):
         if line.strip():
             question, tab, answer = line.rstrip().rpartition(b"\t")
             if tab:
@@ -85,7 +87,7 @@ def read_hallusionbench(row: Row) -> Iterator[Row]:
     yield {
         "id": uid,
         "question": row.get("question"),
-        "answer": _ANSWERS.get(str(answer), answer),
+        "answer": _ANSWERS.get(to_uid(answer) or "", answer),
         "images": (image if isinstance(image, list) else [image]) if shows else [],
         "category": kind,
         "group": str(uid).rsplit("_", 2)[0],

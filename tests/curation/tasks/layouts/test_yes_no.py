@@ -143,3 +143,17 @@ def test_hallusionbench_in_tables_and_odd_rows(tmp_path: Path) -> None:
     lost = JSON["hallusionbench"][0] | {"filename": None}
     with pytest.raises(UsageError, match=r"the first because it has no image$"):
         read_rows(tmp_path, "hallusionbench", "H.json", [lost], "hallusion_rule")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_question(tmp_path: Path) -> None:
+    (tmp_path / "OCR").mkdir()
+    (tmp_path / "OCR" / "1.txt").write_bytes(b"\xef\xbb\xbfIs it red?\tYes\r\nIs it blue?\tNo\r\n")
+    found = read(tmp_path / "OCR" / "*.txt", "mme", "mme")
+    assert [(one.text, one.answers) for one in found.questions] == [("Is it red?", ("Yes",)), ("Is it blue?", ("No",))]
+
+
+def test_answers_that_are_neither_yes_nor_no(tmp_path: Path) -> None:
+    rows = [JSON["hallusionbench"][0] | {"gt_answer": answer, "set_id": answer} for answer in ("1", "2")]
+    found = read_rows(tmp_path, "hallusionbench", "H.json", rows, "hallusion_rule")
+    assert [one.answers for one in found.questions] == [("yes",)]
+    assert list_faults(found) == [("malformed_row", "the answer '2' is neither yes nor no")]
