@@ -12,7 +12,7 @@ from curation.scores.answers.yes_no import find_yes_or_no_fault
 from curation.scores.bootstrap import divide
 
 _WORD = re.compile(r"[a-z]+")
-_WITHOUT_FIGURE = "VS_"  # begins the ids of sets whose figure 0 is none
+_WITHOUT_FIGURE = "VS_"  # begins the groups whose figure 0 is none
 
 
 def read_yes_or_no(text: str) -> str | None:
@@ -28,7 +28,7 @@ def count_set(group: Group) -> Counts:
     for one in group:
         is_right = _is_right(one)
         _, figure, question = f"__{one.id}".rsplit("_", 2)
-        if not (one.id.startswith(_WITHOUT_FIGURE) and figure == "0"):
+        if not ((one.group or one.id).startswith(_WITHOUT_FIGURE) and figure == "0"):
             figures[figure] &= is_right
         pairs[question] &= is_right
         right += is_right

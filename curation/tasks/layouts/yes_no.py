@@ -41,11 +41,15 @@ def read_mme_lines(file: BinaryIO) -> Iterator[Any]:
 
 
 def read_pope(row: Row) -> Iterator[Row]:
-    """Yields a question of POPE. Its id has the kind of its negatives, since each of the three files counts anew."""
+    """Yields a question of POPE. Its id has the kind of its negatives, since each of the three files counts anew.
+
+    VLMEvalKit's TSV has a question of several files once, with the category `random,popular`: it is as many questions.
+    """
     found = _NEGATIVES.search(row[FILE].rpartition("/")[2])
-    kind = row.get("category") or (found[0] if found else "")
+    kinds = row.get("category") or (found[0] if found else "")
     number = next((row[name] for name in ("id", "question_id", "index") if row.get(name) is not None), None)
-    yield {**row, "category": kind, "id": None if number is None else f"{kind}/{number}"}
+    for kind in kinds.split(",") if isinstance(kinds, str) else (kinds,):
+        yield {**row, "category": kind, "id": None if number is None else f"{kind}/{number}"}
 
 
 def read_mme(row: Row) -> Iterator[Row]:
@@ -90,9 +94,14 @@ def read_hallusionbench(row: Row) -> Iterator[Row]:
         "answer": _ANSWERS.get(to_uid(answer) or "", answer),
         "images": (image if isinstance(image, list) else [image]) if shows else [],
         "category": kind,
-        "group": str(uid).rsplit("_", 2)[0],
+        "group": f"{row.get('category')}_{kind}_{_find_set(str(uid))}",
         "split": "image" if shows else "non_image",
     }
+
+
+def _find_set(uid: str) -> str:
+    """Returns the number of a set: the third last part of an id, before those of the figure and of the question."""
+    return f"__{uid}".rsplit("_", 3)[1]
 
 
 LAYOUTS = (

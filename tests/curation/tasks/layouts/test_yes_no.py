@@ -157,3 +157,21 @@ def test_answers_that_are_neither_yes_nor_no(tmp_path: Path) -> None:
     found = read_rows(tmp_path, "hallusionbench", "H.json", rows, "hallusion_rule")
     assert [one.answers for one in found.questions] == [("yes",)]
     assert list_faults(found) == [("malformed_row", "the answer '2' is neither yes nor no")]
+
+
+def test_a_question_of_several_files_of_pope(tmp_path: Path) -> None:
+    """VLMEvalKit's TSV has it once."""
+    row = {"index": 3, "question": "Is it?", "answer": "Yes", "category": "popular,adversarial", "image": "1.jpg"}
+    found = read_rows(tmp_path, "pope", "POPE.tsv", [row], "pope")
+    assert [(one.id, one.category) for one in found.questions] == [
+        ("popular/3", "popular"),
+        ("adversarial/3", "adversarial"),
+    ]
+
+
+def test_a_set_of_hallusionbench_is_one_group(tmp_path: Path) -> None:
+    """Whatever an index has before the numbers of set, figure and question."""
+    row = {"category": "VS", "l2-category": "map", "question": "Q?", "answer": "Yes", "image": "1.jpg"}
+    rows = [row | {"index": index} for index in ("VS_map_1_7_0_2", "VS_map_2_7_1_2", "VS_map_1_8_0_2", "x")]
+    found = read_rows(tmp_path, "hallusionbench", "H.tsv", rows, "hallusion_rule")
+    assert [one.group for one in found.questions] == ["VS_map_7", "VS_map_7", "VS_map_8", "VS_map_"]
