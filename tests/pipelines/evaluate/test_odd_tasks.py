@@ -124,7 +124,7 @@ def test_every_row_is_accounted_for(run: Run, tmp_path: Path) -> None:
     lines, table, parquet = found["tasks"]
     assert (lines["questions"], lines["quarantined"]) == (
         6 + 4,
-        {"decode_error": 1, "duplicate_key": 1, "lost_image": 5, "malformed_row": 12},
+        {"decode_error": 1, "duplicate_key": 1, "lost_image": 4, "malformed_row": 12, "not_an_image": 1},
     )
     assert lines["questions"] + sum(lines["quarantined"].values()) == 13 + 12 + 2 + 2
     assert (table["questions"], table["quarantined"]) == (
@@ -150,7 +150,7 @@ def test_every_row_is_accounted_for(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("--from-rows", str(tmp_path / "out"))
     assert code == 0
     words = " ".join(out.split())
-    assert "lines-0shot: 1 rows quarantined as decode_error, 1 rows quarantined as duplicate_key, 5 rows" in words
+    assert "lines-0shot: 1 rows quarantined as decode_error, 1 rows quarantined as duplicate_key, 4 rows" in words
 
 
 @pytest.mark.parametrize(
