@@ -75,6 +75,22 @@ def test_images_texts_and_both(photos: list[Image.Image]) -> None:
     assert found == [[("mixed", "image", None)], [("mixed", "text", 1.0)], [("both", "both", 1.0)]]
 
 
+def test_the_nearest_of_several_images_of_a_sample_counts(photos: list[Image.Image]) -> None:
+    """A copy and a spoilt copy, in both orders."""
+    copy, spoilt = encode(photos[0], 95), encode(crop(photos[0], 0.05, 0.3, 0.8), 20)
+    finder = LeakFinder([([decoded(photos[0])], [])])
+    finder.look_at("set", [ComparedSample("first", [copy, spoilt], ""), ComparedSample("last", [spoilt, copy], "")])
+    finder.look_at("set", [ComparedSample("copy", [copy], ""), ComparedSample("spoilt", [spoilt], "")])
+    first, last, alone = (leak.distance for leak in finder.questions[0].leaks)
+    assert first == last == alone
+    other = LeakFinder([([decoded(photos[0])], [])])
+    other.look_at("set", [ComparedSample("spoilt", [spoilt], "")])
+    (leak,) = other.questions[0].leaks
+    assert leak.distance is not None
+    assert alone is not None
+    assert leak.distance > alone
+
+
 def test_short_texts_alone_and_with_an_image(photos: list[Image.Image]) -> None:
     short = "Where is he looking?"
     finder = LeakFinder([([decoded(photos[0])], [short]), ([], [short, TEXT]), ([], ["yes"])])

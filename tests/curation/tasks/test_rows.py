@@ -108,6 +108,7 @@ def test_a_row_of_our_own_layout() -> None:
             {},
             Question("7", "Q", (), ("", "x", "", *["y"] * 7)),
         ),
+        ({"question": "Q", "answers": [" ", "x"]}, "exact_match", {}, Question("7", "Q", (), ("x",))),
         (  # the first column that has a value
             {"question_id": "", "id": 4, "question": None, "prompt": "Q", "answers": [], "answer": "a"},
             "exact_match",

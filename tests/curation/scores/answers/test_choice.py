@@ -34,7 +34,11 @@ CHOICES = ("A cat", "Two dogs", "Nothing at all", "Two dogs and a bird")
         ("B)", "B"),
         ("**B**", "B"),
         ("\\boxed{B}", "B"),
-        ("B is right since there are not many of them", None),  # too far from the end
+        ("A is right", "A"),
+        ("A is right here", None),  # of more than three words, in which it may be an article
+        ("B is right here", "B"),
+        ("B is the right one", None),  # too far from the end
+        ("so B is the right one", None),
         ("E", None),
         ("b", None),
         ("", None),

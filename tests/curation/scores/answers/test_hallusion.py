@@ -30,6 +30,10 @@ def test_reading(text: str, answer: str | None) -> None:
     assert read_yes_or_no(text) == answer
 
 
+def test_counts_do_not_depend_on_the_order() -> None:
+    assert count_set(SET[::-1]) == count_set(SET)
+
+
 def test_counts_of_a_set() -> None:
     assert count_set(SET) == {
         **{"questions": 4, "right": 3},

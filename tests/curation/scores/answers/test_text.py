@@ -39,6 +39,7 @@ def test_exact_match(prediction: str, answers: tuple[str, ...], expected: float)
         ("", ("abc",), 0),
         ("", ("",), 1),
         ("abc   ", ("abd",), 5 / 6),  # the length is that of the text as given
+        ("straße", ("straßx",), 6 / 7),  # and in upper case, where the sharp s has two letters
     ],
 )
 def test_anls(prediction: str, answers: tuple[str, ...], expected: float) -> None:

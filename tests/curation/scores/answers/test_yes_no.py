@@ -26,7 +26,15 @@ def test_answers_as_pope_reads_them(text: str, is_yes: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("Yes", "yes"), (" no.", "no"), ("Yes, it is", "yes"), ("not", "no"), ("It is, yes", None), ("", None)],
+    [
+        ("Yes", "yes"),
+        (" no.", "no"),
+        ("Yes, it is", "yes"),
+        ("not", "no"),
+        ("It is, yes", None),
+        ("It no", None),
+        ("", None),
+    ],
 )
 def test_answers_as_mme_reads_them(text: str, answer: str | None) -> None:
     assert read_mme_answer(text) == answer
