@@ -37,7 +37,9 @@ def print_model_scores(found: dict[str, Any]) -> None:
     for task in found["tasks"]:
         notes = [f"{count:,} rows quarantined as {reason}" for reason, count in task["quarantined"].items()]
         notes += [f"{count:,} rows left out: {_LEFT_OUT[what]}" for what, count in task["left_out"].items()]
-        notes += [f"{task['errors']:,} questions too long for the model, scored as not answered"] * bool(task["errors"])
+        notes += [f"{task['errors']:,} questions that the model could not take, scored as not answered"] * bool(
+            task["errors"]
+        )
         notes += [f"{task['cut']:,} answers cut by max_new_tokens"] * bool(task["cut"])
         notes += [f"{count:,} without a verdict: {reason}" for reason, count in task["without_verdict"].items()]
         if task["scored_by"].startswith("judge "):

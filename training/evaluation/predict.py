@@ -15,7 +15,7 @@ from curation.tasks.images import QuestionImages
 from curation.tasks.options import TaskOptions
 from curation.tasks.predictions import Prediction
 from curation.tasks.prompts import QuestionPrompter, Shot
-from curation.tasks.question import Question
+from curation.tasks.question import IMAGE_MARKER, Question
 from schemas.errors import UsageError, to_one_line
 from schemas.records.quarantine import QuarantinedRow, Rejected
 from training.checkpoint_model import LoadedModel
@@ -176,6 +176,10 @@ class Predictor:
 
     def _judge_choices(self, one: _Asked) -> Prediction:
         loaded, choices = self._loaded, self._prompter.render_choices(one.question)
+        if any(IMAGE_MARKER in choice for choice in one.question.choices):
+            raise UsageError("evaluate: its choices are images, whose perplexity the model does not give")
         losses = compute_choice_losses(loaded.model, loaded.tokenizer, one.prompt, choices)
+        if not np.isfinite(losses).all():
+            raise UsageError("evaluate: the model gives a choice no finite loss")
         letter = LETTERS[int(np.argmin(losses))]
         return replace(one.row, prediction=letter, is_complete=True, choice_losses=tuple(losses))
