@@ -53,6 +53,8 @@ def test_sets_of_their_own_are_held_out_beside_all_sources(sets: Path) -> None:
     seeded = build(sets, {"sets": {"pictures": str(sets / "val"), "texts": str(sets / "val_*")}}, seed=9).held_out_sets
     assert seeded is not None
     assert names(seeded.pack_random(2)) == some
+    assert names(seeded.pack_random(100)) == names(found.held_out_sets.pack_random(100))
+    assert len(seeded.pack_random(100)) > 2
 
 
 def test_a_share_and_sets(sets: Path) -> None:
