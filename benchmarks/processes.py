@@ -23,6 +23,7 @@ class Held:
     pid: int
     began: float  # distinguishes it from a later process with the same pid
     role: str
+    name: str  # of its program, or of what Ray runs in it
     private: int  # bytes that are not shared memory: heap, stacks, libraries
     shared: int  # bytes of shared memory: pages of the object store
     files: int  # open descriptors
@@ -42,9 +43,11 @@ def held(root: psutil.Process) -> list[Held]:
                 continue
             sizes = set_sizes(process.pid)
             shared = sizes.get("Pss_Shmem", 0)
-            role = DRIVER if process == root else role_of(process.cmdline())
+            command = process.cmdline()
+            role = DRIVER if process == root else role_of(command)
             counts = process.num_fds(), process.num_threads()
-            found.append(Held(process.pid, process.create_time(), role, sizes["Pss"] - shared, shared, *counts))
+            which = process.pid, process.create_time(), role, name_of(command)
+            found.append(Held(*which, sizes["Pss"] - shared, shared, *counts))
         except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, FileNotFoundError):
             continue
     return found
@@ -59,6 +62,12 @@ def set_sizes(pid: int) -> dict[str, int]:
 def role_of(command: list[str]) -> str:
     """Returns the role of a child process. Ray names its workers by what they run."""
     return WORKER if command and command[0].startswith("ray::") else RAY
+
+
+def name_of(command: list[str]) -> str:
+    """Returns the name of a program: the file of a script, what Ray runs in a worker, or the executable's file."""
+    scripts = [word for word in command if word.endswith(".py")]
+    return Path(scripts[0]).name if scripts else command[0].split("/")[-1] if command else "?"
 
 
 def shared_memory_files(processes: list[Held]) -> set[str]:

@@ -102,7 +102,9 @@ def take_last_snapshot(ledger: ray.actor.ActorHandle, chunks: int) -> Snapshot:
     end = time.monotonic() + LAST_EVENTS_SECONDS
     while True:
         snapshot: Snapshot = ray.get(ledger.snapshot.remote())
-        if all(counts.chunks >= chunks for counts in snapshot.stages.values()) or time.monotonic() > end:
+        is_complete = all(counts.chunks >= chunks for counts in snapshot.stages.values())
+        at_work = any(state.at_work for state in snapshot.states.values())  # slices may end in any order
+        if (is_complete and not at_work) or time.monotonic() > end:
             return snapshot
         time.sleep(LAST_EVENTS_POLL_SECONDS)
 

@@ -29,6 +29,7 @@ class Chunk:
     table: pa.Table | None = None  # None only while the message is encoded
     start: int = 0  # of a slice: its first sample in the chunk
     of_rows: int = 0  # of a slice: the samples of the chunk; 0 for a whole chunk
+    is_at_end: bool = False  # among the last of the run
 
     @property
     def label(self) -> str:

@@ -89,8 +89,8 @@ class ShardReader:
                 else:
                     table = build_samples_table(samples)
                     table = reused.with_annotations(table) if reused else table
-                    chunk = Chunk(shard.name, index, digests[-1], size, table)
                     is_at_end = claim.is_last and to_read - seen <= self.tail.chunks * seen / (index + 1)
+                    chunk = Chunk(shard.name, index, digests[-1], size, table, is_at_end=is_at_end)
                     yield from map(encode_message, self._cut(chunk) if is_at_end else [chunk])
         if reused:
             reused.check_sha256(reader.sha256)

@@ -17,17 +17,18 @@ MIN_SLICES = 4  # fewer would not be worth the joining
 
 @dataclass(frozen=True, slots=True)
 class TailPlan:
-    """Describes the end of a run: which chunks of its last shards are cut into slices."""
+    """Describes the end of a run: which are its last chunks, and how they are cut into slices."""
 
     last: Mapping[str, int] = field(default_factory=dict)  # the last shards, and the bytes that their reader reads then
     chunks: int = 0  # at the end of what each reader reads
     unit: int = 1  # samples that must stay together: whole batches of every engine that they matter to
+    is_cut: bool = True  # False for one worker, which nobody can help
 
     def cut(self, rows: int) -> list[int]:
         """Returns the first rows of the slices of a chunk. A chunk of few batches stays whole."""
         step = max(1, math.ceil(rows / SLICES / self.unit)) * self.unit
         starts = list(range(0, rows, step))
-        return starts if len(starts) >= MIN_SLICES else starts[:1]
+        return starts if self.is_cut and len(starts) >= MIN_SLICES else starts[:1]
 
 
 def plan_tail(
@@ -39,8 +40,6 @@ def plan_tail(
     chunks when the first slice comes, the others can do in slices. `workers` are those of the largest pool.
     `chunk_bytes` is the largest size of a chunk.
     """
-    if workers < 2:
-        return TailPlan()
     chunks = math.ceil((QUEUED_CHUNKS - 1) * workers / readers) + 1
     last: dict[str, int] = {}
     later = [0] * readers  # bytes of each reader's shards in `last`
@@ -52,4 +51,4 @@ def plan_tail(
         last[shard.name] = later[place % readers]
         later[place % readers] += size
         found += min(chunks, math.ceil(size / chunk_bytes) or 1)
-    return TailPlan(last, chunks, math.lcm(*units))
+    return TailPlan(last, chunks, math.lcm(*units), workers > 1)

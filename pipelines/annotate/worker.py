@@ -150,7 +150,7 @@ class PoolWorker:
             tokens = count_tokens(table, self.pool.captions)
             done = WrittenPart(chunk.shard, chunk.index, chunk.size, *counted, chunk.start, chunk.of_rows, tokens)
         row = encode_message(done)  # memory peaks here: a worker that dies of it has not finished the chunk
-        self.ledger.finish(label, chunk.ends_chunk())
+        self.ledger.finish(label, chunk.ends_chunk(), is_last=chunk.is_at_end)
         self.images_done += table.num_rows
         LOG.debug(f"{label}: {table.num_rows} images in {time.monotonic() - started:.1f} s")
         return row

@@ -64,9 +64,15 @@ class LedgerClient:
         """Reports images of the chunk that are done."""
         self._add(Progress(time.monotonic(), chunk, images, busy_seconds))
 
-    def finish(self, chunk: str, ends_chunk: bool = True) -> None:
-        """Reports that the chunk is done, or a slice, which may be the last of its chunk."""
+    def finish(self, chunk: str, ends_chunk: bool = True, is_last: bool = False) -> None:
+        """Reports that the chunk is done, or a slice, which may be the last of its chunk.
+
+        Sends the events at once where no other may follow: the worker may soon end, and a worker that ends is not
+        always able to send any more.
+        """
         self._add(Finish(time.monotonic(), chunk, ends_chunk, get_peak_bytes()))
+        if is_last:
+            self._send()
 
     def record_heartbeat(self) -> None:
         """Reports that the worker is alive and works."""

@@ -17,6 +17,8 @@ MAX_SHOWN = 80  # characters of a wrong value in an error, which is one line
 MAX_MESSAGE = 600  # characters of a message about a wrong value
 MAX_FAULTS = 20  # faulty fields that one error names
 MAX_RECIPE = 16 << 20  # bytes; the longest, with thousands of sources, have a few hundred kilobytes
+UNION_TYPES = {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+"""What pydantic puts after the place of a fault if a field may have several types."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,10 +40,10 @@ def validate_options(model: type[M], values: dict[str, Any], path: str | None, w
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        found = error.errors()
+        found = _join_unions([dict(fault) for fault in error.errors()])
         if path is None and all(fault["type"] == "missing" for fault in found):
             raise MissingOptions([".".join(map(str, fault["loc"])) for fault in found]) from None
-        faults = [_describe_fault(dict(fault)) for fault in found[:MAX_FAULTS]]
+        faults = [_describe_fault(fault) for fault in found[:MAX_FAULTS]]
         faults += [f"and {len(found) - MAX_FAULTS:,} more"] if len(found) > MAX_FAULTS else []
         raise UsageError(f"{what}{' ' + path if path else ''}: {'; '.join(faults)}") from None
 
@@ -135,6 +137,21 @@ def compare_recipes(stored: Any, requested: Any, ignored_names: Collection[str] 
             for line in compare_recipes(stored.get(key), requested.get(key), ignored_names, inner)
         ]
     return [] if stored == requested else [f"{name} is {format_value(stored)} there and {format_value(requested)} here"]
+
+
+def _join_unions(faults: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Makes one fault of those that pydantic reports for a value of several types, one for each type."""
+    joined: list[dict[str, Any]] = []
+    for fault in faults:
+        *place, kind = fault["loc"] or ("",)
+        if kind not in UNION_TYPES:
+            joined.append(fault)
+        elif joined and joined[-1]["type"] == "union" and joined[-1]["loc"] == tuple(place):
+            joined[-1]["msg"] += f" or {UNION_TYPES[kind]}"
+        else:
+            message = f"input should be {UNION_TYPES[kind]}"
+            joined.append(fault | {"loc": tuple(place), "msg": message, "type": "union"})
+    return joined
 
 
 def _describe_fault(fault: dict[str, Any]) -> str:

@@ -59,18 +59,20 @@ class Probe:
 
 
 class Prober:
-    """Runs the rounds of a probe on samples that `drawer` draws into `images`, for about `seconds` seconds of work."""
+    """Runs the rounds of a probe on samples that `drawer` draws into `images`, for about `seconds` seconds of work.
 
-    def __init__(self, drawer: SampleDrawer, images: Folder, seconds: float) -> None:
-        self.drawer, self.images, self.seconds = drawer, images, seconds
+    `began` is when the run of the probe began, on the monotonic clock.
+    """
+
+    def __init__(self, drawer: SampleDrawer, images: Folder, seconds: float, began: float) -> None:
+        self.drawer, self.images, self.seconds, self.began = drawer, images, seconds, began
 
     def carry_out(self, work: Work, committer: OutputCommitter) -> Probe:
         """Runs both rounds. `work` has a shard of one chunk for the first."""
-        began = time.monotonic()
         whole, preparation = make_plan(work)
         plan = replace(whole, tail=TailPlan())  # so that chunks are alike: none is cut
         preparation.wait(committer.progress)
-        start = time.monotonic() - began
+        start = time.monotonic() - self.began
         workers = count_places(plan.pools)
         shards = work.todo + self._draw(PILOT, workers - 1, committer.progress)
         view = RunView(committer.progress, committer.times, None, len(shards))

@@ -1,6 +1,7 @@
 """Forecasts an annotation run: draws a sample, runs the probe, estimates, and keeps the numbers beside the output."""
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 from pipelines.annotate.forecast.facts import collect_facts
@@ -30,7 +31,13 @@ class ProbeJob(AnnotateJob):
     def __init__(self, recipe: AnnotateRecipe, drawer: SampleDrawer, images: Folder, seconds: float) -> None:
         super().__init__(recipe)
         self._drawer, self._images, self._seconds = drawer, images, seconds
+        self._began = math.nan
         self.probe: Probe | None = None
+
+    def prepare(self, context: Context, todo: list[InputShard]) -> list[InputShard]:
+        """See `Job`. The time of a run begins here."""
+        self._began = time.monotonic()
+        return super().prepare(context, todo)
 
     def carry_out(self, context: Context, todo: list[InputShard], committer: OutputCommitter) -> None:
         """See `Job`."""
@@ -38,7 +45,7 @@ class ProbeJob(AnnotateJob):
         from pipelines.annotate.drivers.plan import Work  # imports Ray Data, as in `AnnotateJob`
         from pipelines.annotate.forecast.probe import Prober
 
-        prober = Prober(self._drawer, self._images, self._seconds)
+        prober = Prober(self._drawer, self._images, self._seconds, self._began)
         self.probe = prober.carry_out(Work(self.recipe, context, self._shards, todo, None), committer)
 
 
@@ -50,6 +57,7 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     options = options or ForecastOptions()
     if recipe.run.reuse is not None:
         raise UsageError("--plan: a run that reuses annotations cannot be planned: plan its engines without --add")
+    imports = import_drivers()
     shards = list_input_shards(recipe.input, ".tar")
     place = open_plan_folder(output) / PROBE
     place.clear("")
@@ -71,7 +79,7 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
         probe.groups,
         drawer.length,
         probe.slice_unit,
-        probe.start,
+        imports + probe.start,
         times.closing,
         times.times,
         dict(times.peaks),
@@ -80,6 +88,14 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     found = estimate_run(recipe_sha256, recipe.chunk, measured, facts, drawer.total_bytes, options)
     write_plan(output, found)
     return found
+
+
+def import_drivers() -> float:
+    """Imports what drives a run. Returns the seconds, which are part of a run's time: it does so when it has begun."""
+    began = time.monotonic()
+    import pipelines.annotate.drivers.run  # noqa: F401  imports Ray Data
+
+    return time.monotonic() - began
 
 
 def find_unit(recipe: AnnotateRecipe) -> int:

@@ -56,7 +56,7 @@ def test_slices_have_whole_batches(unit: int, rows: int, starts: list[int]) -> N
 def test_as_many_chunks_as_wait_at_workers() -> None:
     large = [InputShard(f"{number}", "", 40 << 20) for number in range(20)]  # of 40 chunks or more
     units = [16, 16, 4, 6]
-    assert plan_tail(large, 1 << 20, 1, 1, units) == TailPlan()
+    assert plan_tail(large, 1 << 20, 1, 1, units) == TailPlan({"19": 0}, 3, 48, is_cut=False)
     assert plan_tail(large, 1 << 20, 2, 1, units) == TailPlan({"19": 0}, 5, 48)
     assert plan_tail(large, 1 << 20, 64, 8, units) == TailPlan({str(n): 0 for n in range(19, 11, -1)}, 17, 48)
     small = [replace(each, listed_size=1000) for each in large]
@@ -135,6 +135,14 @@ def test_chunks_with_more_shards_behind_them_stay_whole(shard: InputShard, tmp_p
         tail = TailPlan({shard.name: later}, 4, UNIT)
         sliced = [each for each in read(shard, Folder(str(tmp_path)), tail) if isinstance(each, Chunk) and each.of_rows]
         assert sorted({each.index for each in sliced}) == indexes
+
+
+def test_the_last_chunks_are_known_to_the_workers_also_whole(shard: InputShard, tmp_path: Path) -> None:
+    for is_cut, counts in ((True, [1, 10, 5]), (False, [1, 1, 1])):
+        tail = TailPlan({shard.name: 0}, 1, UNIT, is_cut)
+        chunks = [each for each in read(shard, Folder(str(tmp_path)), tail) if isinstance(each, Chunk)]
+        assert [each.is_at_end for each in chunks] == [each.index > 0 for each in chunks]
+        assert [sum(each.index == index for each in chunks) for index in range(3)] == counts
 
 
 def test_slices_have_the_bytes_of_their_chunk(shard: InputShard, tmp_path: Path) -> None:

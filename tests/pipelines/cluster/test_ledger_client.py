@@ -2,11 +2,13 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 import ray
 
+from pipelines.annotate.graph_watch import take_last_snapshot
 from pipelines.cluster.attempts import Attempts
 from pipelines.cluster.connection import connect
 from pipelines.cluster.ledger import Snapshot, start_ledger
@@ -26,17 +28,17 @@ def test_many_workers_send_less_often(workers: int, stall_seconds: float, second
 class Worker:
     """A worker of OCR."""
 
-    def __init__(self, ledger: ray.actor.ActorHandle) -> None:
-        self.client = LedgerClient(ledger, "ocr")
+    def __init__(self, ledger: ray.actor.ActorHandle, send_seconds: float = 1.0) -> None:
+        self.client = LedgerClient(ledger, "ocr", send_seconds)
         self.client.add_worker()
 
     def begin(self, chunk: str) -> Attempts:
         return self.client.begin(chunk, 4, 400)
 
-    def do(self, chunk: str) -> None:
-        """Works on a chunk that it has begun."""
+    def do(self, chunk: str, ends_chunk: bool = True, is_last: bool = False) -> None:
+        """Works on a chunk that it has begun, or on a slice."""
         self.client.record_progress(chunk, 4, 1.0)
-        self.client.finish(chunk)
+        self.client.finish(chunk, ends_chunk, is_last)
 
     def retry(self, *counts: int) -> None:
         """Reports requests that are being retried, one report after the other."""
@@ -90,5 +92,13 @@ def test_lists_and_questions() -> None:
     while snapshot().stages["ocr"].chunks < 2:  # sent by itself, within a second
         assert time.monotonic() < end
         time.sleep(0.05)
-    ray.kill(worker)
-    ray.kill(ledger)
+    patient = Worker.remote(ledger, 600.0)
+    for chunk in ("b/0", "b/0+4"):
+        ray.get(patient.begin.remote(chunk))
+    ray.get(patient.do.remote("b/0+4", True, True))
+    finish = threading.Timer(0.5, lambda: patient.do.remote("b/0", False, True))
+    finish.start()
+    last = take_last_snapshot(ledger, 3)
+    assert (last.stages["ocr"].images, last.states["ocr"].at_work) == (16, 0), "both slices, sent as they were done"
+    for each in (worker, patient, ledger):
+        ray.kill(each)

@@ -139,6 +139,7 @@ class Asked(Options):
     levels: dict[Literal["low", "high"], int] = Field({})
     seed: int = 0
     even: int = 0
+    settings: dict[str, str | int | float | bool] = {}
 
     @field_validator("even")
     @classmethod
@@ -161,6 +162,12 @@ class Asked(Options):
         ({"inner": 3}, "inner: input should be a mapping, not 3"),
         ({"levels": [1]}, "levels: input should be a mapping, not [1]"),
         ({"seed": "x"}, "seed: input should be a valid integer, unable to parse string as an integer, not 'x'"),
+        (
+            {"settings": {"a": {"b": 1}, "c": []}, "even": "x"},
+            "even: input should be a valid integer, unable to parse string as an integer, not 'x'; settings.a: input "
+            "should be a text or a whole number or a number or true or false, not {'b': 1}; settings.c: input should "
+            "be a text or a whole number or a number or true or false, not []",
+        ),
         ({"even": 3}, "even: an odd number: 999"),
         ({"even": 585}, f"even: an odd number: {'9' * 585}"),
         ({"even": 587}, f"even: an odd number: {'9' * 285}...{'9' * 300}"),
