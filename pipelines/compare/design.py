@@ -61,8 +61,12 @@ def check_overrides(overrides: Sequence[str]) -> None:
 
 def check_recipes_differ(first: Arm, second: Arm) -> None:
     """Raises `UsageError` for recipes whose trainings would be the same, with the same seeds, to the bit."""
-    free = {"run": True, "checkpoint": True, "data": set(CHANGEABLE_DATA_KEYS)}
-    one, other = (seed_recipe(arm.recipe, 0).model_dump(exclude=free) for arm in (first, second))
+    one, other = (
+        seed_recipe(arm.recipe, 0).model_dump(
+            exclude={"run": True, "checkpoint": True, "data": set(CHANGEABLE_DATA_KEYS)}
+        )
+        for arm in (first, second)
+    )
     if one == other:
         raise UsageError(
             f"{first.path} and {second.path} are the same recipe, so that there is nothing to compare: change one; "
