@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipelines.annotate.forecast.facts import collect_facts
@@ -11,7 +12,7 @@ from pipelines.annotate.forecast.plan_file import PROBE, open_plan_folder, write
 from pipelines.annotate.forecast.sample import SampleDrawer, draw_shards
 from pipelines.annotate.run import AnnotateJob
 from pipelines.annotate.settings import settle_settings
-from pipelines.inputs.shards import InputShard, list_input_shards
+from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, OutputCommitter, run_job
 from pipelines.recipes.annotate import AnnotateRecipe
 from schemas.errors import UsageError
@@ -58,7 +59,8 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     if recipe.run.reuse is not None:
         raise UsageError("--plan: a run that reuses annotations cannot be planned: plan its engines without --add")
     imports = import_drivers()
-    shards = list_input_shards(recipe.input, ".tar")
+    shards = choose_samples(list_input_shards(recipe.input, ".tar"), recipe)
+    options = options.model_copy(update={"images": options.images or count_chosen(shards)})
     place = open_plan_folder(output) / PROBE
     place.clear("")
     images, annotations = place / "images", place / "annotations"
@@ -90,6 +92,11 @@ def forecast(recipe: AnnotateRecipe, output: str, options: ForecastOptions | Non
     return found
 
 
+def count_chosen(shards: Sequence[InputShard]) -> int | None:
+    """Returns the samples that `limit` or `sample` chooses; None if the recipe has neither."""
+    return sum(shard.choice.chosen for shard in shards if shard.choice is not None) or None
+
+
 def import_drivers() -> float:
     """Imports what drives a run. Returns the seconds, which are part of a run's time: it does so when it has begun."""
     began = time.monotonic()
@@ -109,10 +116,10 @@ def find_unit(recipe: AnnotateRecipe) -> int:
 def build_probe_recipe(recipe: AnnotateRecipe, images: Folder) -> AnnotateRecipe:
     """Returns the recipe of the probe: with the run's engines and pools, over the sample in small chunks.
 
-    Damage is allowed, and an image of the sample is not left out for repeating another one.
+    Damage is allowed, and no image of the sample is left out, for repeating another one or by its place.
     """
     chunk = recipe.chunk.model_copy(update={"samples": find_unit(recipe)})
     run = recipe.run.model_copy(update={"claim": False, "drivers": 1, "allow_damaged": True, "output": None})
     filters = recipe.filters.model_copy(update={"repeated_images": False})
     update = {"input": [f"{images.url}/*.tar"], "chunk": chunk, "run": run, "filters": filters}
-    return recipe.model_copy(update=update)
+    return recipe.model_copy(update=update | {"limit": None, "sample": None, "seed": 0})

@@ -9,9 +9,12 @@ import pytest
 from pipelines.annotate.forecast.facts import SampleFacts
 from pipelines.annotate.forecast.forecast import ProbeTimes, estimate_run
 from pipelines.annotate.forecast.options import ForecastOptions
+from pipelines.annotate.forecast.run import build_probe_recipe, count_chosen
 from pipelines.annotate.forecast.timeline import Group
 from pipelines.cluster.chunk_times import ChunkTime
-from pipelines.recipes.annotate import ChunkOptions
+from pipelines.inputs.shards import choose_samples, list_input_shards
+from pipelines.recipes.annotate import AnnotateRecipe, ChunkOptions
+from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
 from tests.pipelines.support.engines import trust_flags
 from tests.pipelines.support.sets import in_process
@@ -97,11 +100,28 @@ def test_a_plan_and_its_run(tmp_path: Path) -> None:
     shown = in_process(*command, "--plan")
     assert "the run waits for ocr: " in shown.stdout
     assert " images (by the bytes of the input): " in shown.stdout
+    few = in_process(*command, "--limit", 40, "--plan")
+    assert "\n40 images: " in few.stdout, few.stdout + few.stderr
+    again = in_process(*command, "--plan")
+    assert again.returncode == 0, again.stderr
     run = in_process(*command)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("plan: "), run.stdout
     assert " for 128, " in run.stdout.splitlines()[0] or " for 128" in run.stdout.splitlines()[0]
     assert run.stdout.splitlines()[1].startswith("images/s: ocr ")
+
+
+def test_a_run_on_fewer_images_is_planned_as_that(tmp_path: Path) -> None:
+    for number in range(2):
+        write_shard(tmp_path / f"{number}.tar", [jpeg(key) for key in range(8)], first=8 * number)
+    shards = list_input_shards([f"{tmp_path}/*.tar"], ".tar")
+    recipe = AnnotateRecipe.model_validate({"input": f"{tmp_path}/*.tar", "engines": {"ocr": {"engine": "rapidocr"}}})
+    assert count_chosen(choose_samples(shards, recipe)) is None
+    for choice, images in (({"limit": 10}, 10), ({"sample": 5, "seed": 1}, 5), ({"limit": 99}, 16)):
+        chosen = recipe.model_copy(update=choice)
+        assert count_chosen(choose_samples(shards, chosen)) == images
+        probe = build_probe_recipe(chosen, Folder(f"{tmp_path}"))
+        assert (probe.row_option, probe.seed) == (None, 0), "of the images that are drawn, none is left out"
 
 
 def test_wrong_use(tmp_path: Path) -> None:
