@@ -4,9 +4,11 @@ A recipe has one engine of a kind, except for captions, of which it may have sev
 named by `StageName`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from numbers import Real
 from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
@@ -142,15 +144,29 @@ class Kind(Generic[E]):
 
 
 def _run_ocr(engine: OcrEngine, batch: EngineInput) -> list[Any]:
-    return [list(map(text_line.line_to_arrow, lines)) for lines in engine.annotate(batch.images)]
+    return [_check_numbers(map(text_line.line_to_arrow, lines)) for lines in engine.annotate(batch.images)]
 
 
 def _run_tags(engine: TagEngine, batch: EngineInput) -> list[Any]:
-    return [list(map(tag.tag_to_arrow, tags)) for tags in engine.annotate(batch.images, batch.captions)]
+    return [_check_numbers(map(tag.tag_to_arrow, tags)) for tags in engine.annotate(batch.images, batch.captions)]
 
 
 def _run_boxes(engine: BoxEngine, batch: EngineInput) -> list[Any]:
-    return [list(map(box.detection_to_arrow, found)) for found in engine.annotate(batch.images, batch.names)]
+    return [_check_numbers(map(box.detection_to_arrow, found)) for found in engine.annotate(batch.images, batch.names)]
+
+
+def _check_numbers(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | Rejected:
+    """Returns what was found in an image, or the fault if a place or a score is NaN or infinite.
+
+    No caption can be rendered from such an item, and no page can show it.
+    """
+    found = list(items)
+    for item in found:
+        for name, value in item.items():
+            numbers = value if isinstance(value, Sequence) else (value,)
+            if not all(math.isfinite(number) for number in numbers if isinstance(number, Real)):
+                return Rejected(Reason.ENGINE_ERROR, f"the engine returned {name} {value}")
+    return found
 
 
 def _run_captions(engine: CaptionEngine, batch: EngineInput) -> list[Any]:

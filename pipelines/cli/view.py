@@ -48,7 +48,9 @@ def view(
         ),
     ] = None,
     sample: Annotated[int | None, typer.Option(help="samples to show, spread over the set; default: 60")] = None,
-    key: Annotated[str | None, typer.Option(help="show one sample: its key, its uid, or SHARD/KEY")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="show one sample: its key (of several the first), its uid, or SHARD/KEY")
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +88,7 @@ def view(
     given = {"sample": sample, "key": key, "where": where, "images": images or None, "max_megabytes": max_megabytes}
     given |= {"truth": truth, "index": index}
     options = validate_options(ViewOptions, {k: v for k, v in given.items() if v is not None}, None, "view")
-    name = PurePosixPath(output_set.rstrip("/")).name or "view"
+    name = PurePosixPath(output_set.rstrip("/")).name.strip(".") or "view"
     path = require_lasting_path("output", output or f"{name}{FORMATS[format_]}")
     if format_ == "html":
         _write_page(output_set, path, options, json_)

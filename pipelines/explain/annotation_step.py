@@ -1,12 +1,11 @@
 """Traces a row of an annotation set to its engines and to the member of an image shard."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from pipelines.explain.origin import Step
 from pipelines.explain.trace import FoundRow, Trace, find_member, find_row
-from pipelines.view.image_shards import ImageShards
+from pipelines.view.image_shards import ImageShards, find_tars
 from pipelines.view.parquet_files import find_file, list_data_files, list_tars, read_file
 from pipelines.view.source import SetSource
 from schemas.errors import UsageError
@@ -41,9 +40,9 @@ def add_image(
     """Adds the member of the image shard that a row is about: `shard` is the shard's name, and `tars` are recorded."""
     path = locate_tar(trace.inputs.open_images(output), tars, shard, output.url)
     image, trace.image = find_member(path, row["key"], row["sha256"])
-    recorded = next((one for one in inputs if PurePosixPath(one.path).stem == shard), None)
+    recorded = find_tars((one.path for one in inputs), shard)
     facts = [(name, row[name]) for name in ("uid", "url") if row.get(name)]
-    facts += [("shard sha256", recorded.sha256)] if recorded is not None and recorded.sha256 else []
+    facts += [("shard sha256", one.sha256) for one in inputs if one.path in recorded[:1] and one.sha256]
     trace.steps.append(Step("source", path, f"sample {row['key']}", tuple(facts), image))
 
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pipelines.explain.origin import Explanation, SpanOrigin
 from schemas.errors import UsageError
 
+MAX_DIGITS = 9  # of a span's number; more are words
+
 
 def choose_spans(found: Explanation, wanted: str | None) -> Explanation:
     """Returns the explanation with the spans that a user asks for, all without a wish. Raises `UsageError` for none.
@@ -14,7 +16,9 @@ def choose_spans(found: Explanation, wanted: str | None) -> Explanation:
     """
     if wanted is None:
         return found
-    if wanted.isdecimal() and int(wanted) < len(found.spans):
+    if not wanted:
+        raise UsageError("--span: it is empty: pass the number of a span, or words of a caption")
+    if wanted.isdecimal() and len(wanted) <= MAX_DIGITS and int(wanted) < len(found.spans):
         return replace(found, spans=[found.spans[int(wanted)]])
     spans = [span for number in range(len(found.captions)) for span in _find_words(found, number, wanted)]
     if not spans:

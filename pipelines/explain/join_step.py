@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from pipelines.explain.inputs import SetInputs
 from pipelines.explain.trace import require_same
 from pipelines.shard.caption_set import CaptionSet
+from pipelines.view.image_shards import find_tars
 from pipelines.view.source import SetSource
 from schemas.errors import UsageError
 from schemas.output_set.manifest import Manifest
@@ -38,14 +39,16 @@ def find_captions(source: SetSource, manifest: Manifest, record: CaptionedImage,
     require_same(next(iter(manifest.inputs), None), captions.revision.sha256, CAPTIONS, path, made)
     if not captions.is_own:
         return JoinedCaptions(captions.folder, False, "", record.source_key)
-    shard, key = record.source_shard, record.source_key
+    label, key = record.source_shard, record.source_key
+    paths = find_tars((one.path for one in manifest.inputs), label)
+    tar = next((one for one in manifest.inputs if one.path in paths), None)
+    shard = label if tar is None else PurePosixPath(tar.path).stem
     sample = Identity(shard, key, record.sha256, record.uid or None, record.url or None)
-    tar = next((one for one in manifest.inputs if PurePosixPath(one.path).stem == shard), None)
     file = None if tar is None else captions.find_file(shard, tar.sha256)
     lookup = captions.look_up_samples([sample]) if file is None else captions.read_file(file, shard)
     match = lookup.find(sample)
     if match is None:
-        raise UsageError(f"{path} has no captions of {shard}/{key}: verify {made}, which was made from them")
+        raise UsageError(f"{path} has no captions of {label}/{key}: verify {made}, which was made from them")
     row = match.row.identity
     name = str(row.shard) if file is None else PurePosixPath(file).stem
     return JoinedCaptions(captions.folder, True, name, str(row.key))

@@ -1,5 +1,6 @@
 """Finds the sample that a mixture has taken from one of its sources, by the mixture's plan."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,6 +17,10 @@ from schemas.errors import UsageError
 from schemas.output_set.recipe_file import RECIPE_FILE, validate_options
 from schemas.storage.folder import Folder
 
+KEPT = ("uid", "image_details", "characters")
+"""Columns of the index that a mixture copies; its key, source and tokens are its own, and a document may hold an image.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceSample:
@@ -26,13 +31,14 @@ class SourceSample:
     folder: Folder
     name: str  # of the output in the folder's set
     key: str
-    sha256: list[str]  # of its images
 
 
-def find_source_sample(source: SetSource, inputs: SetInputs, name: str, number: int, sha256: list[str]) -> SourceSample:
-    """Returns where the sample in row `number` of the mixture's output `name` is from.
+def find_source_sample(
+    source: SetSource, inputs: SetInputs, name: str, number: int, row: Mapping[str, Any]
+) -> SourceSample:
+    """Returns where the sample in row `number` of the index of the mixture's output `name` is from.
 
-    `sha256` are the hashes of its images. Raises `UsageError` if a source is not what the mixture was made from.
+    `row` is that row. Raises `UsageError` if a source is not what the mixture was made from.
     """
     recipe = _read_recipe(source, inputs)
     try:
@@ -48,21 +54,20 @@ def find_source_sample(source: SetSource, inputs: SetInputs, name: str, number: 
             )
     position = int(name) * recipe.samples_per_shard + number
     sources, samples = planned.plan.take(position, position + 1)
-    found = _find_sample(planned.sets[int(sources[0])], int(samples[0]), position)
-    if found.sha256 != sha256:
+    found, drawn = _find_sample(planned.sets[int(sources[0])], int(samples[0]), position)
+    if any(drawn[column] != row[column] for column in KEPT):
         fault = f"the plan of its recipe gives another sample at position {position}"
         raise UsageError(f"{source.folder.url}: {fault}: verify the set")
     return found
 
 
-def _find_sample(source: SourceSet, sample: int, position: int) -> SourceSample:
+def _find_sample(source: SourceSet, sample: int, position: int) -> tuple[SourceSample, dict[str, Any]]:
+    """Returns a sample of a source by its number, with its index row."""
     shards, rows = ShardRows([shard.data.rows for shard in source.shards]).find(np.array([sample]))
     shard = source.shards[int(shards[0])]
     row = read_index(shard, locating=False).slice(int(rows[0]), 1).to_pylist()[0]
     name = PurePosixPath(shard.data.path).stem
-    return SourceSample(
-        source.name, position, shard.folder, name, row["key"], [image["sha256"] for image in row["image_details"]]
-    )
+    return SourceSample(source.name, position, shard.folder, name, row["key"]), row
 
 
 def _read_recipe(source: SetSource, inputs: SetInputs) -> MixRecipe:

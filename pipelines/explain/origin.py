@@ -73,9 +73,9 @@ class SpanOrigin:
     number: int | None = None  # among all spans of the sample; None for words that a user asks for
 
     @property
-    def pixels(self) -> Pixels | None:
-        """Returns the place of the first detection that has one."""
-        return next((one.pixels for one in self.detections if one.pixels is not None), None)
+    def place(self) -> Detection | None:
+        """Returns the first detection that has a place in the image."""
+        return next((one for one in self.detections if one.pixels is not None), None)
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pipelines.explain.origin import TRAINED, Detection, Explanation, ImageBytes, SpanOrigin, Step
+from schemas.masking import mask_secrets
 
 MAX_TEXT = 200  # characters of a caption that are printed above its spans
 
@@ -60,4 +61,5 @@ def _describe_image(image: ImageBytes) -> str:
 
 
 def _shorten(text: str) -> str:
+    text = mask_secrets(text)  # first: half a secret is not found
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}... ({len(text) - MAX_TEXT:,} more characters)"

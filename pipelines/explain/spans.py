@@ -26,6 +26,8 @@ from schemas.errors import ShardloomError
 from schemas.layouts.blip3_grounding import ALT_TEXT
 from schemas.records.caption import Caption
 
+MAX_ITEMS, MAX_CHARACTERS = 10_000, 1_000_000  # of a sample and of a caption; ten times those of any that was seen
+
 Tied = tuple[list[CaptionText], list[SpanOrigin]]
 """Captions, and the spans in them."""
 
@@ -58,24 +60,29 @@ def _tie_rendered(trace: Trace, first: int) -> list[SpanOrigin]:
     if template is None:
         return []
     items, shapes = [item for item, _ in entries], [shape for _, shape in entries]
-    return tie_items(trace.captions, template, items, shapes, found, trace.size, first)
+    return tie_items(trace, trace.captions, template, items, shapes, found, first)
 
 
 def tie_items(
+    trace: Trace,
     captions: Sequence[Caption],
     template: CaptionTemplate,
     items: Sequence[Item],
     shapes: Sequence[Shape],
     found: Sequence[Sequence[Detection]],
-    size: tuple[int, int],
     first: int,
 ) -> list[SpanOrigin]:
     """Returns the spans of items in captions, the first of which has the number `first`.
 
-    `found` has the detections of each item.
+    `found` has the detections of each item. Notes what is beyond the limits.
     """
+    assert trace.size is not None, "the places of items are in an image of a size"
+    longest = max((len(caption.text) for caption in captions), default=0)
+    for count, most, what in ((len(items), MAX_ITEMS, "items"), (longest, MAX_CHARACTERS, "characters of a caption")):
+        if count > most:
+            trace.notes.append(f"of {count:,} {what}, only the first {most:,} are explained")
     numbered = {shape.number: place for place, shape in enumerate(shapes)}
-    printed = print_items(template, items, shapes, size)
+    printed = print_items(template, items, shapes, trace.size, MAX_ITEMS)
     return [
         SpanOrigin(
             number,
@@ -85,7 +92,7 @@ def tie_items(
             tuple(one for shape in span.shapes for one in found[numbered[shape]]),
         )
         for number, caption in enumerate(captions, first)
-        for span in find_spans(caption.text, printed.get(caption.granularity, ()))
+        for span in find_spans(caption.text, printed.get(caption.granularity, ()), template, MAX_CHARACTERS)
     ]
 
 
@@ -109,7 +116,7 @@ def tie_annotations(trace: Trace, table: pa.Table, renderings: Sequence[Renderin
             trace.notes.append(str(error))
             continue
         found = [describe_item(row, column, number, size) for number in range(len(row[column]))]
-        spans += tie_items(captions, template, row[column], draw_shapes(row)[column], found, size, len(texts))
+        spans += tie_items(trace, captions, template, row[column], draw_shapes(row)[column], found, len(texts))
         texts += [CaptionText(f"render {name}: {_name(caption)}", caption.text) for caption in captions]
     return texts, spans
 

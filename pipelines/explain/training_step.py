@@ -44,8 +44,7 @@ def trace_sample(folder: Folder, key: str, trace: Trace, name: str | None = None
     image = _describe_image(row, len(images[0])) if len(images) == 1 else None
     trace.steps.append(Step(source.kind, folder.url, place, facts, image))
     if source.kind == MixRecipe.kind:
-        hashes = [one["sha256"] for one in row["image_details"]]
-        drawn = find_source_sample(source, trace.inputs, found.name, found.number, hashes)
+        drawn = find_source_sample(source, trace.inputs, found.name, found.number, row)
         more = (("drawn from", drawn.source), ("position", drawn.position))
         trace.steps[-1] = Step(source.kind, folder.url, place, (*facts, *more), image)
         trace_sample(drawn.folder, drawn.key, trace, drawn.name)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curation.captions.family import BaseCaptionOptions
 from curation.engines.stages import get_caption_name
 from pipelines.inputs.row_choice import describe_other_choice
 from pipelines.inputs.row_filter import RowFilter
+from pipelines.inputs.row_keys import find_key, order_files
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
 from pipelines.output.writer import encode_parquet, write_output
@@ -225,20 +225,20 @@ def quarantine_rows(table: pa.Table, faults: list[Rejected | None]) -> pa.Table:
 def preview_record(recipe: RenderRecipe, key: str) -> list[Caption]:
     """Returns all captions of one record, found by uid, key or `file/key`. Writes nothing. Raises `UsageError`."""
     annotations = Folder(recipe.input)
-    wanted_file, _, wanted = key.rpartition("/")
     rendering = Rendering.resolve(recipe)
     recipe = rendering.recipe
-    manifests = read_annotation_manifests(annotations, rendering)
+    manifests = {manifest.name: manifest for manifest in read_annotation_manifests(annotations, rendering)}
     bases = open_base_captions(recipe)
-    for manifest in manifests:
-        if wanted_file not in ("", manifest.name) or find_data(manifest) is None:
+    for name in order_files(manifests, key):
+        manifest = manifests[name]
+        if find_data(manifest) is None:
             continue
         annotations.check_inside(get_data_name(manifest))
         with annotations.open(get_data_name(manifest)) as file:
             path = annotations.resolve_path(get_data_name(manifest))
             held = read_parquet_schema(file, path).names
             table = read_table(file, [name for name in rendering.list_columns() if name in held], path)
-        table = table.filter(pc.or_kleene(pc.equal(table["key"], wanted), pc.equal(table["uid"], wanted)))
+        table = find_key(table, key, manifest.name)
         if table.num_rows:
             schema = build_caption_schema(rendering, bases, manifest)
             table = table.slice(0, 1)

@@ -20,7 +20,7 @@ def link_captions(
     return tuple(
         Text(
             f"granularity {caption.granularity}",
-            cut_text(caption.text, find_spans(caption.text, printed.get(caption.granularity, ()))),
+            cut_text(caption.text, find_spans(caption.text, printed.get(caption.granularity, ()), template)),
             "with the alt text" if caption.include_datacomp_raw_cap else "",
         )
         for caption in captions

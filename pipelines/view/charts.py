@@ -9,10 +9,12 @@ from leather import theme
 
 from curation.scores.bootstrap import Estimate
 from pipelines.view.page import Bars, Chart, Drawing, Interval, Intervals
+from schemas.terminal import escape_controls
 
 WIDTH, HEIGHT = 420, 220  # units of a drawing, about as many pixels on the narrowest screen
 MAX_BARS = 12  # of a chart of names; the others are counted together
 BINS = 10
+MAX_NAME = 60  # characters of a line's name in the legend
 MAX_POINTS = 300  # of a line: more than a drawing has pixels for
 COLOURS = ("#3a86c8", "#e08e2b", "#2a9d6c", "#c2568f", "#8a6fd1", "#7a7f87")  # read well on white and on black
 
@@ -98,7 +100,7 @@ def draw_lines(title: str, lines: Mapping[str, Sequence[tuple[float, float]]], n
         return []
     chart = leather.Chart()
     for name, points in known.items():
-        chart.add_line(points, name=name if len(known) > 1 else None)
+        chart.add_line(points, name=escape_controls(name)[:MAX_NAME] if len(known) > 1 else None)
     return [Drawing(title, _to_svg(chart), note)]
 
 

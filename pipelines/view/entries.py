@@ -1,5 +1,6 @@
 """Reads the `metadata` of captions: the lines or boxes that they were made from, as annotation columns hold them."""
 
+import math
 from typing import Any
 
 from pipelines.view.columns.boxes import outline
@@ -16,14 +17,18 @@ LAYERS = {"ocr": OCR_COLUMN.name, "grounding": BOXES_COLUMN.name}
 def read_entries(metadata: str) -> tuple[str, list[tuple[Item, Shape]]]:
     """Returns the family of the captions and its items with their shapes; an empty name for any other metadata.
 
-    Entries without a place, as third-party files have them, are left out.
+    Entries without a place, as third-party files have them, are left out, also those whose place is NaN or infinite.
     """
     for family, parse in (("ocr", _parse_lines), ("grounding", _parse_boxes)):
         try:
             found = parse(metadata)
         except ValueError:
             continue
-        items = [(text, box, score or 0.0) for text, box, score in found if box is not None]
+        items = [
+            (text, box, score if score is not None and math.isfinite(score) else 0.0)
+            for text, box, score in found
+            if box is not None and all(map(math.isfinite, box))
+        ]
         return family, [(_make_item(family, *one), _make_shape(family, n, *one)) for n, one in enumerate(items)]
     return "", []
 

@@ -1,13 +1,12 @@
 """Reads the Parquet files of a set, each checked against its manifest."""
 
 import io
-from collections.abc import Iterable
 
 import pyarrow as pa
 
 from pipelines.view.source import SetSource
 from schemas.errors import ShardloomError
-from schemas.output_set.layout import DATA, QUARANTINE, read_output
+from schemas.output_set.layout import DATA, read_output
 from schemas.output_set.manifest import Manifest, OutputFile
 from schemas.storage.parquet import UnreadableParquet, read_table
 from schemas.storage.row_objects import TooManyEntries, check_entries
@@ -41,11 +40,3 @@ def read_file(source: SetSource, name: str, folder: str = DATA) -> pa.Table:
 def list_tars(manifest: Manifest) -> list[str]:
     """Returns the paths of the tars that an output was made from."""
     return [one.path for one in manifest.inputs if one.path.endswith(".tar")]
-
-
-def iterate_quarantines(source: SetSource) -> Iterable[tuple[str, pa.Table]]:
-    """Yields the names of the outputs that have quarantined rows, with these."""
-    for name, manifest in source.manifests.items():
-        file = find_file(manifest, QUARANTINE)
-        if file is not None and file.rows:
-            yield name, read_file(source, name, QUARANTINE)

@@ -27,7 +27,7 @@ from schemas.records.text_line import OCR_COLUMN
 Item = Mapping[str, Any]
 """A line of text or a box, as its annotation column holds it."""
 
-MAX_ITEMS = 500  # of an image that are looked for in its captions: a page of dense print has 200 lines
+MAX_ITEMS = 500  # of an image that a page looks for in its captions: dense print has 200 lines
 
 _MIN_PLACE = 4  # characters: what is written after a name is no place if it is shorter, such as a quote
 _LAST_WORD = re.compile(r"[^\s(),.;:]+\Z")
@@ -49,14 +49,18 @@ class PrintedItem:
 
 
 def print_items(
-    template: CaptionTemplate, items: Sequence[Item], shapes: Sequence[Shape], size: tuple[int, int]
+    template: CaptionTemplate,
+    items: Sequence[Item],
+    shapes: Sequence[Shape],
+    size: tuple[int, int],
+    max_items: int = MAX_ITEMS,
 ) -> dict[int, list[PrintedItem]]:
     """Returns what each item of one image prints, by granularity.
 
     `shapes` are those of the items, in the same order; `size` is the picture's in pixels.
     """
     printed: dict[int, list[PrintedItem]] = {number: [] for number in template.granularities}
-    for item, shape, captions in zip(items, shapes, _render_alone(template, items[:MAX_ITEMS], size), strict=False):
+    for item, shape, captions in zip(items, shapes, _render_alone(template, items[:max_items], size), strict=False):
         for caption in captions:
             found = _split(template, caption, str(item[TEXT_FIELDS[template.family]]), shape.number)
             printed[caption.granularity].append(found)
@@ -68,13 +72,21 @@ def find_template(family: str, own: CaptionTemplate | None) -> CaptionTemplate |
     return own or (get_default(family) if family in TEXT_FIELDS else None)
 
 
-def find_spans(text: str, items: Sequence[PrintedItem]) -> list[Span]:
-    """Returns the spans of the items in a caption as far as it is shown, each item at most once.
+def find_spans(
+    text: str,
+    items: Sequence[PrintedItem],
+    template: CaptionTemplate | None = None,
+    max_characters: int = MAX_TEXT,
+) -> list[Span]:
+    """Returns the spans of the items in the first characters of a caption, those that a page shows, each at most once.
 
-    An item that is not there as a whole may be mentioned in another form ("knives" for "knife"): then its place alone
-    is looked for, and the word before it belongs to the span.
+    If the caption has the list of all items by `template`, they are there, and not where the alt text before it says
+    the same. An item that is not there as a whole may be mentioned in another form ("knives" for "knife"): then its
+    place alone is looked for, and the word before it belongs to the span.
     """
-    text = text[:MAX_TEXT]
+    if template is not None and (listed := _find_list(text, items, template)):
+        return [span for span in listed if span.end <= max_characters]
+    text = text[:max_characters]
     taken = bytearray(len(text))
     spans, remaining, position = [], [], 0
     for item in items:
@@ -91,6 +103,17 @@ def find_spans(text: str, items: Sequence[PrintedItem]) -> list[Span]:
             continue
         spans.append(_take(taken, _find_mention(text, item, end), end + len(item.after), item))
     return sorted(spans, key=lambda span: span.start)
+
+
+def _find_list(text: str, items: Sequence[PrintedItem], template: CaptionTemplate) -> list[Span]:
+    """Returns the spans of the items in the last list of all of them that a text has; none without one."""
+    start = text.rfind(template.lead_in + template.separator.join(item.text for item in items))
+    spans: list[Span] = []
+    position = start + len(template.lead_in)
+    for item in items if start >= 0 else ():
+        spans.append(Span(position, position + len(item.text), (item.shape,)))
+        position += len(item.text) + len(template.separator)
+    return spans
 
 
 def _render_alone(template: CaptionTemplate, items: Sequence[Item], size: tuple[int, int]) -> list[list[Caption]]:

@@ -6,9 +6,10 @@ from typing import Any
 
 from pipelines.view.image_shards import ImageShards
 from pipelines.view.page import Card, Section, make_text
-from pipelines.view.parquet_files import iterate_quarantines, list_tars
+from pipelines.view.parquet_files import find_file, list_tars, read_file
 from pipelines.view.source import SetSource
 from pipelines.view.thumbnails import Thumbnails
+from schemas.output_set.layout import QUARANTINE
 
 SHOWN = 24  # quarantined rows; every reason has some
 _FILES = 8  # quarantine files that are read for them, and tars for their pictures
@@ -19,14 +20,25 @@ Row = Mapping[str, Any]
 def choose_quarantined(source: SetSource) -> list[tuple[str, Row]]:
     """Returns some quarantined rows with the names of their outputs: of each reason in turn, up to `SHOWN`."""
     by_reason: dict[str, list[tuple[str, Row]]] = defaultdict(list)
-    for number, (name, table) in enumerate(iterate_quarantines(source)):
-        if number == _FILES:
-            break
-        for row in table.to_pylist():
+    for name in _choose_files(source):
+        for row in read_file(source, name, QUARANTINE).to_pylist():
             if len(by_reason[row["reason"]]) < SHOWN:
                 by_reason[row["reason"]].append((name, row))
     chosen = [found[turn] for turn in range(SHOWN) for _, found in sorted(by_reason.items()) if turn < len(found)]
     return chosen[:SHOWN]
+
+
+def _choose_files(source: SetSource) -> list[str]:
+    """Returns the names of up to `_FILES` outputs with quarantined rows: first those that bring another reason."""
+    seen: set[str] = set()
+    first: list[str] = []
+    others: list[str] = []
+    for name, manifest in source.manifests.items():
+        file = find_file(manifest, QUARANTINE)
+        if file is not None and file.rows:
+            (others if manifest.reasons.keys() <= seen else first).append(name)
+            seen |= manifest.reasons.keys()
+    return [*first, *others][:_FILES]
 
 
 def show_quarantine(
@@ -45,7 +57,9 @@ def show_quarantine(
         cards.append(Card(f"{name}/{row['key']}", blocks, (("stage", row["stage"]),)))
     if not cards:
         return []
-    note = f"{len(cards):,} of {source.totals.quarantined:,} rows that were left out, some of every reason"
+    reasons, shown = len(source.totals.reasons), len({row["reason"] for _, row in chosen})
+    some = "every reason" if shown >= reasons else f"{shown} of {reasons} reasons"
+    note = f"{len(cards):,} of {source.totals.quarantined:,} rows that were left out, some of {some}"
     return [Section("Quarantined", tuple(cards), note, is_dense=True, holds_samples=False)]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.inputs.row_filter import RowFilter
+from pipelines.inputs.row_keys import find_key, order_files
 from pipelines.view.options import ViewOptions
 from schemas.errors import UsageError
 
@@ -61,27 +61,27 @@ def choose_rows(
     """Returns the rows to show of the files with these names, which `load` reads. Raises `UsageError` if none is left.
 
     `place` names the set in errors. A sample is from at most `max_files` files; if `is_filtered`, `load` leaves rows
-    out, and all files are read until there are enough.
+    out, and all files are read until there are enough. Of several rows with a key, the first one counts.
     """
     condition = None if options.where is None else RowFilter.parse(options.where)
     choice = Choice(len(names))
-    order = _order_files(len(names), max_files)
+    order = _spread_files(names, max_files) if options.key is None else order_files(names, options.key)
     planned = len(order) if options.key is not None else min(max_files, len(order))
-    for visited, number in enumerate(order):
-        table = load(names[number])
+    for visited, name in enumerate(order):
+        table = load(name)
         if not choice.seen and condition is not None:
             condition.check_columns(table.schema)
         if len(choice.seen) < MAX_FILES:
             choice.seen.append(table)
         found = table if condition is None else condition.apply(table)
-        found = found if options.key is None else find_key(found, options.key, names[number])
+        found = found if options.key is None else find_key(found, options.key, name)
         choice.matching += found.num_rows
         wanted = -(-(options.sample - choice.shown) // max(1, planned - visited))
         if options.key is not None:
             wanted = 1
         if found.num_rows:
             rows = select_spread(found, wanted) if options.deadline is None else found.slice(0, wanted)
-            choice.parts.append(ChosenRows(names[number], rows))
+            choice.parts.append(ChosenRows(name, rows))
         if choice.shown >= options.sample or (options.key is not None and choice.shown):
             break
         if options.is_late or (condition is None and not is_filtered and visited + 1 >= planned):
@@ -93,21 +93,12 @@ def choose_rows(
     return choice
 
 
-def _order_files(count: int, most: int) -> list[int]:
-    """Returns the numbers of all files: first at most `most` that are spread evenly, then the others."""
-    first = list(dict.fromkeys(count * number // most for number in range(most)))[:count]
-    return first + [number for number in range(count) if number not in set(first)]
-
-
-def find_key(table: pa.Table, key: str, name: str) -> pa.Table:
-    """Returns the rows with a key or a uid; a key after the name of its file and a slash is of that file alone."""
-    wanted_file, _, wanted = key.rpartition("/")
-    if wanted_file not in ("", name):
-        return table.slice(0, 0)
-    found = pc.equal(table["key"], wanted)
-    if "uid" in table.schema.names:
-        found = pc.or_kleene(found, pc.equal(table["uid"], wanted))
-    return table.filter(found)
+def _spread_files(names: Sequence[str], most: int) -> list[str]:
+    """Returns the names of all files: first at most `most` that are spread evenly, then the others."""
+    numbers = list(dict.fromkeys(len(names) * part // most for part in range(most)))[: len(names)]
+    first = [names[number] for number in numbers]
+    taken = set(first)
+    return first + [name for name in names if name not in taken]
 
 
 def select_spread(table: pa.Table, count: int) -> pa.Table:

@@ -14,6 +14,7 @@ from schemas.output_set.layout import read_manifests
 from schemas.output_set.manifest import Manifest
 from schemas.storage.folder import Folder
 
+MAX_DAMAGED = 10  # outputs whose damage a page names; a set may have thousands
 EVALUATION = "evaluation"  # the kind of what `evaluate model` writes, which has no recipe
 
 
@@ -58,8 +59,10 @@ class SetSource:
         ]
         page.facts += self._list_fingerprints()
         page.charts += draw_bars("Quarantined, by reason", totals.reasons)
-        for name, damage in totals.damaged.items():
-            page.notes.append(f"{name} is damaged: {'; '.join(damage[:3])}")
+        damaged = [f"{name} is damaged: {'; '.join(damage[:3])}" for name, damage in totals.damaged.items()]
+        page.notes += damaged[:MAX_DAMAGED]
+        if len(damaged) > MAX_DAMAGED:
+            page.notes.append(f"{len(damaged) - MAX_DAMAGED:,} more are damaged: `shardloom stats --json` names them")
         return page
 
     def _list_fingerprints(self) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ _IMAGE_POSITIONS = (
 TAG_PATTERN = r"/?(?:ocr|bbox|object)>"
 """Matches the tags of both layouts after their `<`."""
 
+MAX_BITS = 64  # of a whole number in JSON; more may be too many for a float
 MAX_CHARACTERS = 1 << 26  # limit of one JSON string or caption; a page of dense print needs less than 2 ** 20
 
 _MAX_LEAD_INS = 16  # lead-ins tried as the start of a sentence after a raw caption
@@ -327,4 +328,4 @@ def parse_box_and_confidence(item: dict[str, Any], place: str) -> tuple[Box | No
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) is float or type(value) is int
+    return type(value) is float or (type(value) is int and value.bit_length() <= MAX_BITS)

@@ -15,14 +15,20 @@ FORMATS = ("text", "json")
 
 def explain(
     output_set: Annotated[str, typer.Argument(metavar="SET", help="an output set's folder")],
-    key: Annotated[str, typer.Argument(metavar="KEY", help="a sample: its key, its uid, or SHARD/KEY")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="a sample: its key (of several the first), its uid, or SHARD/KEY")
+    ],
     span: Annotated[
         str | None,
         typer.Option(metavar="N|TEXT", help="a span of a caption: its number, or words; default: all of them"),
     ] = None,
     format_: Annotated[str, typer.Option("--format", help="text or json")] = "text",
     crop: Annotated[
-        str | None, typer.Option(metavar="FILE.png", help="write the part of the image that the span came from")
+        str | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="write the part of the image that the span came from: of a line of text, the strip that was read",
+        ),
     ] = None,
     images: Annotated[
         list[str] | None,

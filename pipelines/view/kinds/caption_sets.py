@@ -26,6 +26,7 @@ from pipelines.view.source import SetSource
 from pipelines.view.thumbnails import Thumbnails
 from schemas.errors import ShardloomError
 from schemas.layouts.llava import HUMAN
+from schemas.records.caption import Caption
 
 _TEXTS = {"alt_text": "Alt text", "cogvlm_caption": "Base caption"}
 _TURNS = "conversations"
@@ -71,12 +72,16 @@ def _describe_captions(
     if family.caption_column == _TURNS:
         return (), list(describe_turns(row[_TURNS]))
     _, items = read_entries(row["metadata"]) if "metadata" in row else ("", [])
-    try:
-        captions = family.parse(row[family.caption_column])
-    except ValueError as error:
-        raise ShardloomError(f"{row['key']}: its captions cannot be read: {error}: verify the set") from None
+    captions = _parse_captions(family, row["key"], row[family.caption_column])
     texts = link_captions(captions, template, items, (row.get("width") or 1, row.get("height") or 1))
     return tuple(shape for _, shape in items), [TextGroup(f"Captions: {family.name}", texts)]
+
+
+def _parse_captions(family: CaptionFamily, key: str, value: Any) -> list[Caption]:
+    try:
+        return family.parse(value)
+    except ValueError as error:
+        raise ShardloomError(f"{key}: its captions cannot be read: {error}: verify the set") from None
 
 
 def describe_turns(turns: list[dict[str, str]]) -> list[Text]:
@@ -91,8 +96,8 @@ def _describe_columns(row: Mapping[str, Any]) -> list[Block]:
 
 def _draw_charts(rows: pa.Table, family: CaptionFamily) -> list[Chart]:
     """Returns the lengths of captions in characters."""
-    column = rows[family.caption_column].to_pylist()
-    lengths = [len(caption.text) for value in column for caption in family.parse(value)]
+    column = zip(rows["key"].to_pylist(), rows[family.caption_column].to_pylist(), strict=True)
+    lengths = [len(caption.text) for key, value in column for caption in _parse_captions(family, key, value)]
     return draw_counts("Characters of a caption", lengths)
 
 

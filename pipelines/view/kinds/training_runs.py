@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from schemas.output_set.recipe_file import RECIPE_FILE
 from schemas.storage.folder import Folder
 
 METRICS_FILE, HELD_OUT_FILE, SAMPLES_FILE = "metrics.jsonl", "held_out.jsonl", "held_out_samples.jsonl"
+MAX_STEPS = 3_000  # that are parsed of a log, ten times the points of a chart's line
 MAX_METRICS = 256 << 20  # bytes; half a million steps with ten sources
 
 _FIGURES = {
@@ -36,7 +38,7 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
         raise UsageError(f"--{given[0]}: {folder.url} is a training run, which holds no samples: leave it out")
     if not folder.exists(METRICS_FILE):
         raise ShardloomError(f"{folder.url}: no step is logged yet: it has no {METRICS_FILE}")
-    steps = read_steps(folder, METRICS_FILE)
+    steps = read_steps(folder, METRICS_FILE, MAX_STEPS)
     if not steps:
         raise ShardloomError(f"{folder.url}: no step is logged yet in {METRICS_FILE}")
     held_out = read_steps(folder, HELD_OUT_FILE) if folder.exists(HELD_OUT_FILE) else []
@@ -51,19 +53,23 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     return page
 
 
-def read_steps(folder: Folder, name: str) -> list[Mapping[str, Any]]:
+def read_steps(folder: Folder, name: str, most: int | None = None) -> list[Mapping[str, Any]]:
     """Returns the steps of a run that a log of this name has. Raises `ShardloomError` if a line is damaged.
 
-    The last line is passed over if it is cut: the run may be writing it.
+    Of more than `most` lines, it parses about so many, evenly spaced, and the last two. The last line is passed over if
+    it is cut: the run may be writing it.
     """
     lines = folder.read_inside(name, MAX_METRICS).decode("utf-8", "replace").splitlines()
+    spacing = 1 if most is None else -(-len(lines) // most)
     steps: list[Mapping[str, Any]] = []
     for number, line in enumerate(lines, 1):
+        if (number - 1) % spacing and number < len(lines) - 1:
+            continue
         try:
             found = json.loads(line)
         except (ValueError, RecursionError):
             found = None
-        if isinstance(found, dict) and isinstance(found.get("step"), int):
+        if isinstance(found, dict) and isinstance(found.get("step"), int) and _is_number(found["step"]):
             steps.append(found)
         elif number < len(lines):
             raise ShardloomError(f"{folder.resolve_path(name)}: line {number} is damaged: it is no step")
@@ -132,7 +138,8 @@ def _collect(steps: list[Mapping[str, Any]], name: str) -> dict[str, list[tuple[
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Returns whether a value of a log is a number that a float holds; JSON has whole numbers of any length."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) > sys.float_info.max
 
 
 def _format(value: Any) -> str:

@@ -50,7 +50,7 @@ def build_page(source: SetSource, options: ViewOptions) -> Page:
     if choice.seen:
         page.charts += _draw_charts(choice.merge_seen())
     page.sections.append(Section("Samples", cards, choice.describe()))
-    images = ImageShards(folder, () if recorded else options.images, lambda: options.is_late)
+    images = ImageShards(folder, () if recorded else options.images, lambda: options.is_late, places)
     page.sections += show_quarantine(source, quarantined, images, thumbnails)
     page.notes += images.notes
     page.layers = list_layers(cards)

@@ -1,13 +1,17 @@
-"""A caption is its own request's, or none: an engine that mixes answers up is found out."""
+"""What an engine returns belongs to its image and can be used: answers to other requests and NaNs are found out."""
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
-from curation.engines.kinds import CAPTIONS, CaptionAnswer, CaptionEngine, CaptionRequest, EngineInput
+from curation.engines.kinds import BOXES, CAPTIONS, OCR, TAGS, CaptionAnswer, CaptionEngine, CaptionRequest, EngineInput
+from schemas.records.box import Detection, detection_to_arrow
 from schemas.records.fingerprint import EngineFingerprint
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.tag import Tag, tag_to_arrow
+from schemas.records.text_line import TextLine, line_to_arrow
 
 REQUESTS = [CaptionRequest(id, f"prompt {id}", None) for id in "abc"]
 BATCH = EngineInput([], ["", "", ""], [], REQUESTS)
@@ -67,3 +71,49 @@ def test_an_answer_belongs_to_its_request(
 def test_a_part_of_a_batch() -> None:
     part = BATCH.slice(1, 3)
     assert (len(part), part.requests) == (2, REQUESTS[1:])
+
+
+class Giving:
+    """An engine that finds the same in each of three images, but for the second."""
+
+    fingerprint = Fake.fingerprint
+
+    def __init__(self, usual: Any, second: Any) -> None:
+        self.found = [[usual], [usual, second], []]
+
+    def annotate(self, *_: Any) -> list[list[Any]]:
+        return self.found
+
+
+BOX, NAN, INFINITE = (0.0, 0.0, 0.5, 0.5), float("nan"), float("inf")
+LINE = TextLine("x", (*BOX, *BOX), BOX, 0.5)
+DOG = Detection("dog", "dog", BOX, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "to_arrow", "usual", "second", "fault"),
+    [
+        (OCR, line_to_arrow, LINE, LINE, None),
+        (OCR, line_to_arrow, LINE, TextLine("x", LINE.polygon, BOX, NAN), "confidence nan"),
+        (OCR, line_to_arrow, LINE, TextLine("x", LINE.polygon, (0.0, INFINITE, 1.0, 1.0), 0.5), "y1 inf"),
+        (
+            *(OCR, line_to_arrow, LINE),
+            TextLine("x", (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, NAN), BOX, 0.5),
+            "polygon (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, nan)",
+        ),
+        (OCR, line_to_arrow, LINE, TextLine("x", LINE.polygon, BOX, np.float32("nan")), "confidence nan"),
+        (TAGS, tag_to_arrow, Tag("a", 0.5, "image"), Tag("b", NAN, "image"), "score nan"),
+        (BOXES, detection_to_arrow, DOG, Detection("dog", "dog", (0.0, 0.0, -INFINITE, 1.0), 0.5), "x2 -inf"),
+        (BOXES, detection_to_arrow, DOG, Detection("inf", "nan", BOX, 2.0), None),
+    ],
+)
+def test_numbers_that_are_none_are_a_fault_of_their_image(
+    kind: Any, to_arrow: Callable[[Any], Any], usual: Any, second: Any, fault: str | None
+) -> None:
+    one, other, none = kind.annotate(Giving(usual, second), EngineInput([], ["", "", ""], []))
+    assert (one, none) == ([to_arrow(usual)], [])
+    if fault is None:
+        assert other == [to_arrow(usual), to_arrow(second)]
+    else:
+        assert isinstance(other, Rejected)
+        assert (other.reason, other.detail) == (Reason.ENGINE_ERROR, f"the engine returned {fault}")

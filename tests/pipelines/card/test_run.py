@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.card.run import refresh_card
+from pipelines.card.run import name_set, refresh_card
 from pipelines.output.scores import record_scores
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
@@ -78,3 +78,13 @@ def test_an_edited_card_is_kept(annotations: Path) -> None:
     card.write_text(card.read_text().replace("# Output", "# My output"))
     refresh_card(str(annotations))
     assert "# My output" in card.read_text()
+
+
+def test_the_name_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my set/data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "my set/data")
+    for path in ("..", "../", f"{tmp_path}/my set", f"{tmp_path}/other/../my set/."):
+        assert name_set(Folder(path)) == "my set"
+    assert name_set(Folder(".")) == "data"
+    assert name_set(Folder("/")) == "set"
+    assert name_set(Folder("memory://bucket/sets/a/")) == "a"

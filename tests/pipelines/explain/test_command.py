@@ -24,6 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = f"{folder}/images/*.tar"
     annotation_set(images, folder / "annotations", lambda key: [line(EVIL if key == KEY else key)])
     caption_set(folder / "annotations", folder / "captions", granularities=[0])
+    caption_set(folder / "annotations", folder / "other", granularities=[0, 1])
     join(images, folder / "captions", folder / "training")
     join(images, folder / "captions", folder / "referring", by_reference=True)
     recipe = MixRecipe(sources={"ocr": [f"{folder}/training"]}, weights={"ocr": 1}, run=ALONE)
@@ -99,13 +100,14 @@ WRONG_USE = {
     "explain {a}/captions {k} --span contains --crop {t}/a.png": "--crop: the spans have no place in the image: ",
     "explain {a}/captions {k} --set other={t}": "--set other: {a}/captions was made from annotations",
     "explain {a}/captions {k} --set annotations={a}/training": "the annotations in {a}/training have changed since ",
+    "explain {a}/training {s} --set captions={a}/other": "the captions in {a}/other have changed since {a}/training ",
     "explain {a}/captions {k} --images {t}/*.tar": "no file matches {t}/*.tar",
 }
 
 
 @pytest.mark.parametrize("command", WRONG_USE)
 def test_wrong_use(made: Path, tmp_path: Path, command: str) -> None:
-    names = {"a": made, "t": tmp_path, "k": KEY}
+    names = {"a": made, "t": tmp_path, "k": KEY, "s": "00000000000001"}
     done = in_process(*(word.format(**names) for word in command.split()))
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: " + WRONG_USE[command].format(**names)), done.stderr

@@ -47,7 +47,8 @@ def test_a_claim_leads_to_the_box_the_tag_and_the_caption(folder: Path, name: st
     claim = next(span for span in spans if span.status)
     assert (claim.text, claim.status) == ("dog", "supported")
     assert [(one.column, one.number) for one in claim.detections] == [("boxes", 0), ("tags", 0), ("captions", 0)]
-    assert claim.pixels == (16, 24, 48, 48)
+    assert claim.place is not None
+    assert claim.place.pixels == (16, 24, 48, 48)
 
 
 def test_a_document_leads_to_the_row_of_its_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from curation.scores.bootstrap import Estimate
 from pipelines.view.charts import (
     HEIGHT,
     MAX_BARS,
+    MAX_NAME,
     MAX_POINTS,
     WIDTH,
     draw_bars,
@@ -86,6 +87,14 @@ def test_lines() -> None:
     assert len(paths) == 2
     assert MAX_POINTS / 2 < paths[0].count("L") <= MAX_POINTS
     assert "<b>ocr</b>" in [one.text for one in svg.iter(f"{SVG}text")]
+
+
+def test_names_of_lines_are_written_out_and_cut() -> None:
+    (drawing,) = draw_lines("t", {"\ud800\x1b\u202eocr": [(1, 2.0)], "o" * 500: [(1, 3.0)]})
+    texts = [one.text for one in read_drawing(drawing).iter(f"{SVG}text")]
+    assert {r"\ud800\x1b\u202eocr", "o" * MAX_NAME} <= set(texts)
+    assert isinstance(drawing, Drawing)
+    assert drawing.svg.encode()
 
 
 @pytest.mark.parametrize("values", [[(1, 2.0)], [(1, 2.0), (9, 2.0)], [(0, 0.0)], [(1, 1e-12), (2, 1e15)], [(1, -3)]])

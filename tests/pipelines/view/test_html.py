@@ -121,3 +121,13 @@ def test_a_page_that_is_too_large_loses_cards() -> None:
     assert [card.key for card in page.sections[0].cards] == [str(number) for number in range(kept)]
     with pytest.raises(UsageError, match=r"the page has .* bytes without any sample: raise --max-megabytes"):
         fit_page(page, 100)
+
+
+def test_a_page_loses_no_card_too_many() -> None:
+    cards = tuple(Card(str(number), (Text("", (Piece("word " * 500),)),)) for number in range(3))
+    page = Page("set", "annotate", sections=[Section("Annotations", cards)])
+    whole = write_html(page)
+    assert fit_page(page, len(whole)) == whole
+    fit_page(page, len(whole) - 1)
+    assert page.sections[0].cards == cards[:2]
+    assert page.sections[0].note == "the first 2 of 3, because the page has reached its size"

@@ -69,8 +69,16 @@ def test_tars_that_are_gone_or_may_not_be_asked(images: Path, tmp_path: Path) ->
 
 def test_two_tars_of_one_name(images: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
-    write_shard(tmp_path / "more/a.tar", [jpeg(0)])
-    with pytest.raises(UsageError, match=r"--images: .*images/a\.tar and .*more/a\.tar are both named a"):
-        ImageShards(Folder(str(tmp_path / "set")), [f"{images}/a.tar", f"{tmp_path}/more/a.tar"])
+    write_shard(tmp_path / "more/a.tar", [jpeg(20)])
+    paths = [f"{images}/a.tar", f"{tmp_path}/more/a.tar"]
+    key = {name_key(0)}
+    for recorded, given in (((), paths), (paths, ())):
+        shards = ImageShards(Folder(str(tmp_path / "set")), given)
+        assert shards.read(recorded, "images/a", key) == {name_key(0): jpeg(0)}, "a set of both calls them so"
+        assert shards.read(recorded, "more/a", key) == {name_key(0): jpeg(20)}
+        assert shards.read_from_any(paths, {name_key(0), name_key(1)}) == {name_key(1): jpeg(1)}
+    with pytest.raises(UsageError, match=r"--images: .*images/a\.tar and .*more/a\.tar are both named a$"):
+        ImageShards(Folder(str(tmp_path / "set")), paths).read((), "a", key)
+    assert ImageShards(Folder(str(tmp_path / "set")), [f"{images}/a.tar"]).read((), "ages/a", key) == {}
     with pytest.raises(UsageError, match="no file matches"):
         ImageShards(Folder(str(tmp_path / "set")), [f"{tmp_path}/none/*.tar"])

@@ -7,6 +7,7 @@ import pytest
 from pipelines.view import ViewOptions, write_view
 from pipelines.view.origins import describe_origin
 from pipelines.view.source import SetSource
+from schemas.output_set.layout import read_manifests
 from schemas.output_set.recipe_file import read_stored_recipe
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg, write_shard
@@ -51,6 +52,15 @@ def test_what_a_manifest_says(folder: Path) -> None:
         shard,
         ("trace it", f"{trace}/training 00000000/k"),
     )
+
+
+def test_weights_are_named_by_the_start_of_their_hash(folder: Path) -> None:
+    output = Folder(str(folder / "annotations"))
+    manifests = read_manifests(output)
+    made = manifests["0"].fingerprints["ocr"].model_copy(update={"weights_sha256": "0123456789abcdef" * 4})
+    known = {"0": manifests["0"].model_copy(update={"fingerprints": {"ocr": made}})}
+    source = SetSource(output, read_stored_recipe(output), known)
+    assert describe_origin(source, "0", KEY)[0] == ("ocr", "pixel 1, weights 0123456789ab")
 
 
 @pytest.mark.parametrize("name", ["annotations", "captions", "training"])

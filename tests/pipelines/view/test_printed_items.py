@@ -35,7 +35,7 @@ def link(template: Any, items: list[dict[str, Any]], caption: Caption) -> list[t
     printed = print_items(template, items, make_shapes(items), SIZE)
     return [
         (caption.text[one.start : one.end], one.shapes)
-        for one in find_spans(caption.text, printed[caption.granularity])
+        for one in find_spans(caption.text, printed[caption.granularity], template)
     ]
 
 
@@ -55,6 +55,31 @@ def test_every_line_is_found_in_order(preset: str, raw: str) -> None:
     for caption in render_lines(lines, raw, template):
         found = link(template, [line_to_arrow(line) for line in lines], caption)
         assert [shapes for _, shapes in found] == [(number,) for number in range(len(TEXTS))], caption
+
+
+@pytest.mark.parametrize("preset", list_presets("ocr"))
+def test_the_alt_text_is_not_taken_for_the_lines_that_it_names(preset: str) -> None:
+    template = load_preset("ocr", preset).template
+    lines = [line_to_arrow(make_line(number, text)) for number, text in enumerate(["FIRST", "A", "FIRST"])]
+    raw = 'A sign that says "FIRST", "A" and "FIRST"'
+    for caption in render_lines(
+        [make_line(number, text) for number, text in enumerate(["FIRST", "A", "FIRST"])], raw, template
+    ):
+        printed = print_items(template, lines, make_shapes(lines), SIZE)[caption.granularity]
+        spans = find_spans(caption.text, printed, template)
+        list_start = len(raw) if caption.include_datacomp_raw_cap else 0
+        assert min(one.start for one in spans) >= list_start
+        assert [one.shapes for one in spans] == [(0,), (1,), (2,)]
+        assert caption.text[spans[-1].end :] == template.tail
+
+
+def test_a_list_that_is_longer_than_a_page_shows() -> None:
+    items = [PrintedItem(number, '"', str(number), '"') for number in range(3)]
+    text = 'It says "0". The image contains the text "0", the text "1", the text "2"'
+    shown = find_spans(text, items, get_default("ocr"), text.index('"2"'))
+    assert [(text[one.start : one.end], one.shapes) for one in shown] == [('"0"', (0,)), ('"1"', (1,))]
+    assert shown[0].start == text.rindex('"0"')
+    assert find_spans(text, items[:2], get_default("ocr"))[0] == shown[0], "the first of more items than are looked for"
 
 
 def test_a_line_with_its_place() -> None:

@@ -1,11 +1,14 @@
 """Every run ends with a report: a page of a sample, which is no part of the set, and takes seconds at most."""
 
+import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from curation.mixture.ranges import ByteRange, RangeReader
 from pipelines.download.run import DownloadJob
 from pipelines.mix.run import mix
 from pipelines.output.job import Job
@@ -98,6 +101,13 @@ def test_a_damaged_set_is_one_line(sets: Path, tmp_path: Path, capsys: pytest.Ca
     assert line.startswith(f"{output}/{REPORT} was not written: ShardloomError: {path} is not as it was committed")
 
 
+def test_a_report_that_may_take_no_time(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(sets / "captions", tmp_path / "captions")
+    monkeypatch.setattr("pipelines.view.report.MAX_SECONDS", -1.0)
+    write_report(Folder(str(tmp_path / "captions")))
+    assert [one.read() for one in read_report(tmp_path / "captions").find_all("p", class_="warning")] == [LATE]
+
+
 def test_no_time_is_left(sets: Path) -> None:
     """What was read first is shown, and the rest is not waited for."""
     folder = Folder(str(sets / "captions"))
@@ -126,6 +136,74 @@ def test_a_short_time_takes_the_first_rows(sets: Path) -> None:
         *(f"00000000/{key}" for key in first),
         *(f"00000001/{key}" for key in second),
     ]
+
+
+@pytest.fixture(scope="module")
+def sizes(make_shards: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The same sets of ten and of twenty image shards, in most of which a row is left out."""
+    folders = []
+    for shards in (10, 20):
+        folder = tmp_path_factory.mktemp(f"shards-{shards}")
+        images = make_shards(folder / "images", shards=shards, samples=6)
+        captions = caption_set(annotation_set(images, folder / "annotations"), folder / "captions")
+        join(images, captions, folder / "training", samples_per_shard=6)
+        join(images, captions, folder / "referring", samples_per_shard=6, by_reference=True)
+        join(images, captions, folder / "parquet", samples_per_shard=6, format="parquet")
+        take_in("datacomp", images, folder / "plain")
+        folders.append(folder)
+    return folders
+
+
+def count_reads(output: Path) -> Counter[str]:
+    """How many files of each folder a report opens, and bytes that it takes from those that it reads whole."""
+    reads: Counter[str] = Counter()
+    plain_open, plain_read, plain_range = Folder.open, Folder.read, RangeReader._open
+
+    def log_open(folder: Folder, name: str) -> object:
+        reads[f"{Path(folder.resolve_path(name)).parent.name} opened"] += 1
+        return plain_open(folder, name)
+
+    def log_read(folder: Folder, name: str) -> bytes:
+        data = plain_read(folder, name)
+        reads[f"{Path(folder.resolve_path(name)).parent.name} read"] += 1
+        return data
+
+    def log_range(reader: RangeReader, wanted: ByteRange) -> int:
+        reads[f"{Path(wanted.path).parent.name} ranges"] += 1
+        return plain_range(reader, wanted)
+
+    folder = Folder(str(output))
+    manifests = read_manifests(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, logged in (
+            (Folder, "open", log_open),
+            (Folder, "read", log_read),
+            (RangeReader, "_open", log_range),
+        ):
+            patch.setattr(owner, name, logged)
+        write_report(folder, manifests)
+    return reads
+
+
+READS = {
+    "annotations": {"annotations read": 1, "data read": 4, "images opened": 4},
+    "captions": {"captions read": 1, "data read": 4, "quarantine read": 8, "images opened": 12},
+    "training": {"training read": 2, "index read": 4, "data ranges": 4, "quarantine read": 8, "images opened": 16},
+    "referring": {
+        **{"referring read": 2, "index read": 4, "data ranges": 4, "images ranges": 8},
+        **{"quarantine read": 8, "images opened": 16},
+    },
+    "parquet": {"parquet read": 2, "index read": 4, "data opened": 24, "quarantine read": 8, "images opened": 16},
+    "plain": {"plain read": 2, "index read": 4, "data ranges": 4},
+}
+"""The recipe, four files of rows with the tars of their images, and up to eight of quarantined rows with theirs."""
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_report_reads_no_more_of_a_larger_set(sizes: list[Path], name: str) -> None:
+    small, large = (count_reads(folder / name) for folder in sizes)
+    assert large == READS[name]
+    assert small == large
 
 
 def test_each_kind_of_run_that_a_page_shows_has_a_report() -> None:

@@ -53,6 +53,36 @@ def test_one_key(key: str) -> None:
     assert choose(key=key)[0] == ["00000007-3"]
 
 
+def load_repeated(name: str) -> pa.Table:
+    """Two rows of a key and a uid of their own in each file, and a third whose key the second and the sixth have."""
+    keys = [f"./{name}", "dir/0"] + ["same"] * (name in (FILES[1], FILES[5]))
+    return pa.table({"key": keys, "uid": pa.array([f"u{name}", None, "v"][: len(keys)])})
+
+
+@pytest.mark.parametrize(
+    ("key", "file", "found", "read"),
+    [
+        ("same", FILES[1], "same", 2),  # the first of both
+        (f"{FILES[5]}/same", FILES[5], "same", 1),
+        (f"./{FILES[2]}", FILES[2], f"./{FILES[2]}", 3),  # a slash in a key names no file
+        (f"{FILES[7]}/./{FILES[7]}", FILES[7], f"./{FILES[7]}", 1),
+        (f"{FILES[7]}/u{FILES[7]}", FILES[7], f"./{FILES[7]}", 1),
+        ("dir/0", FILES[0], "dir/0", 1),
+    ],
+)
+def test_keys_with_slashes_and_of_several_files(key: str, file: str, found: str, read: int) -> None:
+    loaded = []
+
+    def load_logged(name: str) -> pa.Table:
+        loaded.append(name)
+        return load_repeated(name)
+
+    choice = choose_rows(FILES, load_logged, ViewOptions(key=key), "set")
+    (part,) = choice.parts
+    assert choice.matching == 1
+    assert (part.name, part.rows["key"].to_pylist(), len(loaded)) == (file, [found], read)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -84,3 +84,11 @@ def test_a_set_with_nothing_committed(tmp_path: Path) -> None:
 def test_the_options_are_typed() -> None:
     assert issubclass(ViewOptions, Options)
     assert (ViewOptions().sample, ViewOptions().max_bytes) == (60, 15 << 20)
+
+
+def test_the_page_of_a_folder_above(annotations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (annotations / "data/below").mkdir()
+    monkeypatch.chdir(annotations / "data/below")
+    done = in_process("view", "../..", "--sample", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["page"] == "view.html"

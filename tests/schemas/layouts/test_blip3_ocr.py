@@ -231,3 +231,13 @@ def test_escapes_are_undone(text: str) -> None:
     assert unescape_tagged(escape_tagged(text)) == text
     assert unescape_quoted(escape_quoted(text)) == text
     assert "</ocr>" not in escape_tagged(text)
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_whole_number_that_no_float_holds(number: int) -> None:
+    for entry in ({"bbox": [0, 0, 1, number], "confidence": 1}, {"bbox": [0, 0, 1, 1], "confidence": number}):
+        with pytest.raises(
+            ValueError, match=r"^metadata entries\[0\] has a (bbox that is not four numbers|confidence)"
+        ):
+            parse_metadata(json.dumps({"entries": [{"text": "a"} | entry]}))
+    assert parse_metadata(json.dumps({"entries": [{"text": "a", "bbox": [0, 0, 1, 2**63], "confidence": 1}]}))

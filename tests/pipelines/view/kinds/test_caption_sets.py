@@ -3,8 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pytest
+
+from curation.captions.families import FAMILIES
+from pipelines.view.kinds.caption_sets import _draw_charts
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import ViewTotals, write_view
+from schemas.errors import ShardloomError
 from schemas.records.box import Detection
 from schemas.records.tag import Tag
 from tests.conftest import jpeg, write_shard
@@ -88,3 +94,9 @@ def test_knowledge_and_conversations(tmp_path: Path) -> None:
     assert [one.attributes["class"] for one in turns] == ["text turn user", "text turn assistant"]
     assert turns[0].find_all("p")[0].read().startswith("<image>\n")
     assert turns[1].find_all("p")[0].read() == answer
+
+
+def test_captions_of_a_row_that_is_not_shown_and_cannot_be_read() -> None:
+    rows = pa.table({"key": ["a", "b"], "captions": ["[]", "[{"]})
+    with pytest.raises(ShardloomError, match=r"^b: its captions cannot be read: .*: verify the set$"):
+        _draw_charts(rows, FAMILIES.find("ocr"))

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from pipelines.view.kinds.training_runs import read_steps
 from pipelines.view.options import ViewOptions
 from pipelines.view.run import write_view
 from schemas.errors import ShardloomError, UsageError
+from schemas.storage.folder import Folder
 from tests.pipelines.support.pages import Element, read_page
 from tests.pipelines.support.viewed import make_run, step
 
@@ -90,3 +92,31 @@ def test_options_of_sets(tmp_path: Path) -> None:
     (run / "metrics.jsonl").unlink()
     with pytest.raises(ShardloomError, match=r"no step is logged yet: it has no metrics\.jsonl"):
         show(run)
+
+
+@pytest.mark.parametrize(
+    ("lines", "most", "expected"),
+    [
+        (10, None, list(range(1, 11))),
+        (10, 10, list(range(1, 11))),
+        (10, 4, [1, 4, 7, 9, 10]),
+        (11, 4, [1, 4, 7, 10, 11]),
+        (3, 1, [1, 2, 3]),
+    ],
+)
+def test_some_steps_of_a_long_run(tmp_path: Path, lines: int, most: int | None, expected: list[int]) -> None:
+    run = Folder(str(make_run(tmp_path, [step(number) for number in range(1, lines + 1)])))
+    assert [one["step"] for one in read_steps(run, "metrics.jsonl", most)] == expected
+
+
+def test_a_long_run_that_is_writing_its_last_step(tmp_path: Path) -> None:
+    run = Folder(str(make_run(tmp_path, [*(step(number) for number in range(1, 11)), '{"step": 11, "lo'])))
+    assert [one["step"] for one in read_steps(run, "metrics.jsonl", 3)] == [1, 5, 9, 10]
+
+
+def test_numbers_that_no_float_holds(tmp_path: Path) -> None:
+    page = show(make_run(tmp_path, [step(1) | {"losses": {"a": 10**400}, "loss": -(10**400)}, step(2), step(3)]))
+    assert len(page.find_all("path")) > 0
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ShardloomError, match="line 1 is damaged: it is no step"):
+        show(make_run(tmp_path / "other", [{"step": 10**400}, step(2)]))

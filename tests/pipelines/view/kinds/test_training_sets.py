@@ -47,7 +47,8 @@ def test_images_of_a_set_by_reference_that_have_moved(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"its images were in .*/images, which is not there now: pass --images"):
         show(training)
     totals, page = show(training, images=[f"{tmp_path}/moved"])
-    assert (totals.samples, len(page.find_all("img"))) == (4, 4)
+    assert (totals.samples, totals.quarantined, totals.notes) == (4, 2, [])
+    assert len(page.find_all("img")) == 6, "also what was left out"
 
 
 def test_a_conversation_turn_by_turn(tmp_path: Path) -> None:
