@@ -17,6 +17,7 @@ from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
+from schemas.output_set.manifest import seal, unseal
 from schemas.storage.folder import Folder
 from tests.conftest import jpeg
 from tests.pipelines.support.drivers import hashes
@@ -133,6 +134,19 @@ def test_a_copy_that_was_begun_is_finished_by_either_command(
             (output / name).unlink()
         finish(str(output))
         assert hashes(output) == hashes(copied)
+
+
+def test_a_copy_of_a_set_that_has_changed_is_another_set(referring: Path, tmp_path: Path) -> None:
+    shutil.copytree(referring, tmp_path / "set")
+    materialise(str(tmp_path / "set"), ALONE, [], str(tmp_path / "out"))
+    manifest = tmp_path / "set/manifests/00000001.json"
+    told = unseal(manifest.read_bytes())
+    manifest.write_bytes(seal(told | {"counts": told["counts"] | {"characters": 1}}))
+    with pytest.raises(UsageError) as error:
+        materialise(str(tmp_path / "set"), ALONE, [], str(tmp_path / "out"))
+    assert str(error.value) == (
+        f"{tmp_path}/set has changed since {tmp_path}/out/data/00000001 was committed: use a new output folder"
+    )
 
 
 def test_only_a_set_by_reference_is_materialised(copied: Path, made: Set, tmp_path: Path) -> None:
