@@ -4,9 +4,9 @@
 
 Half of the photos and pages of the sample data, every second one, are the questions of a task. Their copies, changed
 in one way, are a training set together with the other half, changed in the same way. Of texts, the questions are
-sentences of the sample data's documents, and the copies stand between other sentences. A pair is right if it is of a
-question and its copy. Files with equal pixels are taken once; the wrong pairs are printed, for they may be copies that
-nobody planted.
+sentences of the sample data's documents, and the copies stand between other sentences; short ones, of 3 to 7 words
+in one line, are tried apart, on lines of their own and in a line. A pair is right if it is of a question and its copy.
+Files with equal pixels are taken once; the wrong pairs are printed, for they may be copies that nobody planted.
 """
 
 import argparse
@@ -107,6 +107,21 @@ TEXT_CHANGES: dict[str, TextChange] = {
 }
 
 
+SHORT_CHANGES: dict[str, TextChange] = {
+    "same": lambda text, _: text,
+    "capitals": lambda text, _: text.upper(),
+    "without punctuation": lambda text, _: re.sub(r"[^\w\s]", "", text),
+    "other white space": lambda text, _: "  ".join(text.split()),
+    "one word missing": lambda text, rng: " ".join(omit_word(text.split(), rng)),
+}
+
+
+def omit_word(words: list[str], rng: random.Random) -> list[str]:
+    """Returns the words without one of them."""
+    place = rng.randrange(len(words))
+    return words[:place] + words[place + 1 :]
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,9 +130,12 @@ def main() -> None:
     options = parser.parse_args()
     photos = read_images(options.data, options.images)
     sentences = read_sentences(options.data)
+    short = [one for one in read_sentences(options.data, 3, 7) if "\n" not in one]
     for what, rows in (
         ("image", (measure_images(name, change, photos) for name, change in IMAGE_CHANGES.items())),
         ("text", (measure_texts(name, change, sentences) for name, change in TEXT_CHANGES.items())),
+        ("short text", (measure_texts(name, change, short, "\n") for name, change in SHORT_CHANGES.items())),
+        ("short text in a line", [measure_texts("same", TEXT_CHANGES["same"], short)]),
     ):
         print_table(what, rows)
     print("\n".join(measure_speed(photos, sentences)))
@@ -140,15 +158,17 @@ def read_images(data: Path, count: int) -> dict[str, RgbImage]:
     return dict(images[:: max(1, len(images) // count)])
 
 
-def read_sentences(data: Path) -> list[str]:
-    """Reads sentences of at least 12 words from interleaved documents, without repeated ones."""
+def read_sentences(data: Path, least: int = 12, most: int = 60) -> list[str]:
+    """Reads sentences of so many words from interleaved documents, without repeated ones."""
     found: dict[str, None] = {}
     for path in sorted(
         [*(data / "interleaved/mint_html").glob("*.parquet"), *(data / "interleaved/obelics").glob("*.parquet")]
     ):
         for texts in pq.read_table(path, columns=["texts"])["texts"].to_pylist():
             for text in filter(None, texts):
-                found |= dict.fromkeys(one for one in re.split(r"(?<=[.!?])\s+", text) if 12 <= len(one.split()) <= 60)
+                found |= dict.fromkeys(
+                    one for one in re.split(r"(?<=[.!?])\s+", text) if least <= len(one.split()) <= most
+                )
     return list(found)
 
 
@@ -168,12 +188,13 @@ def measure_images(name: str, change: ImageChange, photos: dict[str, RgbImage]) 
     return count_pairs(name, finder, samples, asked, sum(question.has_images for question in finder.questions))
 
 
-def measure_texts(name: str, change: TextChange, sentences: list[str]) -> Row:
+def measure_texts(name: str, change: TextChange, sentences: list[str], between: str = " ") -> Row:
     """Looks for the changed copies of every second sentence, each between two of the others."""
     rng, others = random.Random(name), sentences[1::2]
     asked = sentences[::2]
     samples = [
-        ComparedSample(one, [], " ".join([rng.choice(others), change(one, rng), rng.choice(others)])) for one in asked
+        ComparedSample(one, [], between.join([rng.choice(others), change(one, rng), rng.choice(others)]))
+        for one in asked
     ]
     samples += [ComparedSample(one, [], change(one, rng)) for one in others]
     finder = LeakFinder(([], [one]) for one in asked)

@@ -1,9 +1,11 @@
 """Sets of an earlier version: today's commands verify, read, finish and reproduce them, byte for byte."""
 
+import io
 import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,12 +15,15 @@ from pipelines.cli.app import main
 from tests.conftest import REPOSITORY
 
 OLD = REPOSITORY / "tests" / "support" / "old_sets"
-SETS = ("annotations", "tags", "captions", "training", "plain", "mixture")
+SETS = ("annotations", "tags", "captions", "training", "plain", "mixture", "referring")
 COMMANDS = {
     "annotations": ["annotate", "ocr", "--input", "images/*.tar"],
     "tags": ["annotate", "tags", "--input", "images/*.tar"],
     "captions": ["render", "ocr", "annotations"],
     "training": ["shard", "--images", "images/*.tar", "--captions", "captions", "--samples-per-shard", "2"],
+    "referring": [
+        *("shard", "--images", "images/*.tar", "--captions", "captions", "--samples-per-shard", "2", "--by-reference")
+    ],
     "plain": ["ingest", "datacomp", "--input", "images/*.tar", "--samples-per-shard", "2"],
     "mixture": ["mix", "mix.yaml"],
 }
@@ -98,6 +103,49 @@ def test_an_unfinished_set_is_finished(kind: str, sets: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert shardloom("verify", kind) == 0
     assert re.fullmatch(rf"{kind}: outputs as they were committed: (\d) of \1\n", capsys.readouterr().out)
+
+
+def split_content(folder: Path) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """The content of a set by reference without its indexes, and the rows of these with the names of the tars alone."""
+    files = content(folder)
+    indexes = [files.pop(name) for name in sorted(files) if name.startswith("index/")]
+    rows = [row for data in indexes for row in pq.read_table(io.BytesIO(data)).to_pylist()]
+    for reference in (reference for row in rows for reference in row["references"]):
+        reference["tar"] = reference["tar"].rpartition("/")[2]
+    return files, rows
+
+
+def test_a_set_by_reference_is_made_anew_and_finished(sets: Path) -> None:
+    """Its index names the folder in which it is made."""
+    known = split_content(OLD / "referring")
+    assert [len(part) for part in known] == [7, 5]
+    assert make("referring", "new") == 0
+    assert split_content(sets / "new") == known
+    for path in [*(sets / "referring").glob("*/00000001.*")]:
+        path.unlink()
+    assert make("referring", "referring") == 0
+    assert split_content(sets / "referring") == known
+    assert shardloom("verify", "referring") == 0
+
+
+def test_a_set_by_reference_is_copied_with_its_images(sets: Path) -> None:
+    """The copy is the set that was made of the same images without references, byte for byte."""
+    assert shardloom("shard", "--materialise", "referring", "--output", "copy", "--workers", "1") == 0
+    assert content(sets / "copy") == content(OLD / "training")
+    (sets / "images").rename(sets / "elsewhere")
+    assert shardloom("verify", "referring") == 1
+    assert shardloom("verify", "referring", "--images", "elsewhere") == 0
+
+
+def test_a_mixture_of_a_set_by_reference(sets: Path) -> None:
+    recipe = (sets / "mix.yaml").read_text()
+    for name, source in ("copied", "training"), ("referred", "referring"):
+        (sets / f"{name}.yaml").write_text(recipe.replace("training", source))
+        flags = ["--materialise"] if name == "referred" else []
+        assert shardloom("mix", f"{name}.yaml", "--output", name, "--workers", "1", *flags) == 0
+    copied, referred = (content(sets / name) for name in ("copied", "referred"))
+    del copied["recipe.yaml"], referred["recipe.yaml"]
+    assert referred == copied
 
 
 def read_text(folder: Path) -> list[list[str]]:

@@ -86,7 +86,7 @@ class CheckpointSaver:
     """
 
     def __init__(self, folder: Path, options: CheckpointOptions, ranks: Ranks, best_step: int | None = None) -> None:
-        """Takes the step of the best checkpoint so far, which is kept however old it is."""
+        """Takes the step of the best checkpoint so far, which is kept, however old it is, until a better is written."""
         self.folder, self.options, self.ranks = folder, options, ranks
         self.best_step = best_step
         self.failure: str | None = None
@@ -106,14 +106,15 @@ class CheckpointSaver:
         self.wait()
         self._stager.close()
 
-    def save(self, model: nn.Module, optimizer: torch.optim.AdamW, state: RunState) -> None:
+    def save(self, model: nn.Module, optimizer: torch.optim.AdamW, state: RunState, is_best: bool = False) -> None:
         """Starts a checkpoint once the previous one is written. After it returns the weights may change again."""
         self.wait()
         if self._saved_step == state.step:
             return
         staged = self._stager.stage(collect_tensors(model, optimizer))
         assert isinstance(staged, dict)
-        self._thread = threading.Thread(target=self._write_and_prune, args=(staged, state), name="checkpoint")
+        arguments = (staged, state, is_best)
+        self._thread = threading.Thread(target=self._write_and_prune, args=arguments, name="checkpoint")
         self._thread.start()
         if not self.options.asynchronous:
             self.wait()
@@ -124,7 +125,7 @@ class CheckpointSaver:
             self._thread.join()
             self._thread = None
 
-    def _write_and_prune(self, staged: dict[str, Tensor], state: RunState) -> None:
+    def _write_and_prune(self, staged: dict[str, Tensor], state: RunState, is_best: bool) -> None:
         try:
             _write_checkpoint(self.folder, staged, state, self.ranks)
         except (Exception, CheckpointException) as error:  # noqa: BLE001  training continues after any error
@@ -135,6 +136,7 @@ class CheckpointSaver:
                 LOG.warning(f"{self.failure}; {last}, training continues")
             return
         self.failure, self._saved_step = None, state.step
+        self.best_step = state.step if is_best else self.best_step
         if self.ranks.is_first:
             there, own = list_checkpoints(self.folder), format_checkpoint_name(state.step)
             later = [name for name in there if name > own]  # damaged, or of steps that the run has gone back from

@@ -8,6 +8,7 @@ from schemas.errors import UsageError
 from schemas.terminal import escape_controls
 from training.batch import PADDING, Batch
 from training.data.loader import PackLoader
+from training.evaluation.held_out_parts import pack_held_out
 from training.flops import FlopCounter, build_flop_counter, count_non_embedding_parameters
 from training.memory import MemoryEstimate, estimate_memory
 from training.model.lmm import ResamplerLMM
@@ -39,6 +40,8 @@ def dry_run(recipe: TrainRecipe, world_size: int = 1) -> Iterator[str]:
     ]
     yield "\n".join([*lines, *_format_steps(recipe, model), ""])
     plan = plan_packs(recipe, model, tokenizer)
+    if recipe.data.held_out is not None:
+        pack_held_out(plan, recipe.data.held_out)
     length = compute_run_length(recipe, plan)
     yield "\n".join([*_format_length(recipe, length), ""])
     with contextlib.closing(PackLoader(plan, global_batch_size=1)) as loader:

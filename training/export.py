@@ -20,7 +20,8 @@ from training.exports.formats import ExportFormat, check_format
 from training.exports.hf.write import write_hf
 from training.exports.llava import write_llava
 from training.exports.xgen_mm import write_xgen_mm
-from training.model.pretrained import CONFIG_FILE, build_blank_model, check_is_new, read_options, save_pretrained
+from training.model.folders.new import check_is_new
+from training.model.pretrained import CONFIG_FILE, build_blank_model, read_options, save_pretrained
 from training.model.tokens import load_tokenizer
 from training.parallel import Ranks
 from training.set_up import CHECKPOINTS_FOLDER, MODEL_FOLDER
@@ -40,14 +41,17 @@ def export_checkpoint(
 ) -> Path:
     """Exports the model of a checkpoint and returns its folder, which `load_pretrained` reads if `kind` is shardloom.
 
-    `run` is a run's folder, or one checkpoint's; for the other kinds also that of an export of kind shardloom. The
-    default `step` is the newest intact checkpoint's, the default `output` the folder in which the run itself exports
-    its model, or, where it has done so, one with the step in its name; another kind's has its name. Raises `UsageError`
-    when there is no such checkpoint, the output is not empty, or the format can't hold the model.
+    `run` is a run's folder, one checkpoint's, or that of an export of kind shardloom. The default `step` is the newest
+    intact checkpoint's, the default `output` the folder in which the run itself exports its model, or, where it has
+    done so, one with the step in its name; another kind's has its name, and that of an export has its dtype. Raises
+    `UsageError` when there is no such checkpoint, the output is not empty, or the format can't hold the model.
     """
     path = Path(run)
-    if kind != "shardloom" and step is None and (path / CONFIG_FILE).is_file():
-        target = path.resolve().parent / f"{path.resolve().name}-{kind}" if output is None else Path(output)
+    if output is not None and "://" in output:
+        raise UsageError(f"export: --output {output}: a model is written to a folder on a disk, not to a URL")
+    if step is None and not is_checkpoint(path) and (path / CONFIG_FILE).is_file():
+        added = dtype if kind == "shardloom" else kind
+        target = path.resolve().parent / f"{path.resolve().name}-{added}" if output is None else Path(output)
         check_is_new(target)
         options = read_options(path)
         check_format(build_blank_model(options, load_tokenizer(options), "meta"), kind)
@@ -78,7 +82,10 @@ def _find_checkpoint(path: Path, step: int | None) -> Checkpoint:
         folder = path / CHECKPOINTS_FOLDER
         names = list_checkpoints(folder)
     if not names:
-        raise UsageError(f"export: {path} is neither a run with checkpoints nor a checkpoint; pass a run's folder")
+        advice = (
+            f"{path / MODEL_FOLDER}, its export" if (path / MODEL_FOLDER / CONFIG_FILE).is_file() else "a run's folder"
+        )
+        raise UsageError(f"export: {path} is neither a run with checkpoints nor a checkpoint; pass {advice}")
     if step is not None and format_checkpoint_name(step) not in names:
         raise UsageError(f"export: {path} has no checkpoint of step {step:,}, only {', '.join(reversed(names))}")
     if step is None and len(names) > 1 and (latest := find_latest(folder, _ALONE)) is not None:

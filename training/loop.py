@@ -15,7 +15,7 @@ from schemas.errors import ShardloomError, to_one_line
 from schemas.log import LOG
 from schemas.output_set.report import write_report
 from schemas.storage.folder import Folder
-from training.checkpoint import CheckpointSaver, load_checkpoint, remove_later_checkpoints
+from training.checkpoint import CheckpointSaver, list_checkpoints, load_checkpoint, remove_later_checkpoints
 from training.data.loader import PackLoader, StepData
 from training.data.plan import Cursor
 from training.evaluation.held_out_loss import HeldOutLog
@@ -80,8 +80,10 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
         if ranks.is_first:
             announce(recipe, run.length)
         held_out = HeldOutLog(run, step)
-        saver = CheckpointSaver(folder / CHECKPOINTS_FOLDER, recipe.checkpoint, ranks, held_out.best_step)
-        ended, outcome = "done", None
+        checkpoints = folder / CHECKPOINTS_FOLDER
+        best_step = held_out.find_best_kept(list_checkpoints(checkpoints))
+        saver = CheckpointSaver(checkpoints, recipe.checkpoint, ranks, best_step)
+        ended, outcome, is_best = "done", None, False
         with (
             MetricsLogger(folder, recipe, step, steps, ranks.is_first) as metrics,
             saver,
@@ -99,12 +101,13 @@ def train(recipe: TrainRecipe, resume: str | None = None) -> TrainResult:
                 outcome = take_step(trainer, data.batches, tally.labels, step)
                 step, cursor = step + 1, data.cursor
                 metrics.log(_build_log_line(run, step, outcome, lr, tally, seen, cursor, time.perf_counter() - started))
-                if is_best := held_out.record(step, is_last=step == steps):
-                    saver.best_step = step
+                is_best = held_out.record(step, is_last=step == steps)
                 if (is_best or step % recipe.checkpoint.every == 0) and step < steps:
-                    saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
+                    state = build_run_state(run, step, asdict(cursor), seen)
+                    saver.save(trainer.model, trainer.optimizer, state, is_best)
             if outcome is not None:
-                saver.save(trainer.model, trainer.optimizer, build_run_state(run, step, asdict(cursor), seen))
+                state = build_run_state(run, step, asdict(cursor), seen)
+                saver.save(trainer.model, trainer.optimizer, state, is_best)
             model = export_model(run) if ended != "stopped" else None
         ranks.raise_if_any_failed(saver.failure, "writing the last checkpoint")
         if ranks.is_first and step:

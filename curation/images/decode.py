@@ -36,6 +36,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from curation.cpu_limit import CpuLimitExceeded, run_within
 from curation.images.jpeg_scans import MAX_SCANS, count_scans, has_too_many_scans
+from curation.images.upright import ORIENTATION, find_turn, is_sideways
 from schemas.errors import to_one_line
 from schemas.records.quarantine import Reason, Rejected
 
@@ -83,18 +84,6 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], str], ...] = tuple(
 )
 _SIGNATURE_BYTES = 1024  # bytes that a signature may need: an SVG's prologue is the longest
 
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SIDEWAYS = (5, 6, 7, 8)
-_ORIENTATION = 0x0112  # the EXIF tag
-
 # Pillow warns about, and logs, every odd tag of a web picture; what matters is in the `Rejected`. Its warnings are
 # silenced once, here, because `warnings.catch_warnings` is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -124,7 +113,7 @@ def decode(data: bytes, limits: DecodeLimits) -> RgbImage:
 
     def read_upright_pixels(image: Image.Image) -> RgbImage:
         _load(image, limits)
-        upright = _UPRIGHT.get(_read_orientation(image))
+        upright = find_turn(image)
         rgb = _to_rgb(image)
         return np.asarray(rgb if upright is None else rgb.transpose(upright))
 
@@ -159,8 +148,8 @@ def _load(image: Image.Image, limits: DecodeLimits) -> None:
 def _get_upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
     # Pillow swaps a TIFF's sides by the TIFF's own tag on opening, and its pixels on loading. XMP is read later.
-    is_turned = image.format == "TIFF" and _ORIENTATION in getattr(image, "tag_v2", {})
-    return (height, width) if not is_turned and _read_orientation(image) in _SIDEWAYS else (width, height)
+    is_turned = image.format == "TIFF" and ORIENTATION in getattr(image, "tag_v2", {})
+    return (height, width) if not is_turned and is_sideways(image) else (width, height)
 
 
 def _apply_to_image(data: bytes, limits: DecodeLimits, read: Callable[[Image.Image], T]) -> T:
@@ -207,14 +196,6 @@ def _check_size(image: Image.Image, limits: DecodeLimits) -> None:
     if width * height > limits.max_pixels or tile > limits.max_pixels:
         what = f"{width} x {height} pixels" if width * height >= tile else f"tiles of {tile} pixels"
         raise Rejected(Reason.TOO_MANY_PIXELS, f"{what}, the limit is {limits.max_pixels}")
-
-
-def _read_orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation (1 to 8) of a loaded image, or 1 if it has none or its EXIF block is broken."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - a bad EXIF block is no reason to lose good pixels
-        return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

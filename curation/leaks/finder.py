@@ -9,6 +9,7 @@ from curation.images.decode import DecodeLimits, RgbImage, decode
 from curation.leaks.hash_index import HashIndex
 from curation.leaks.image_hashes import WORDS, Hashes, hash_views
 from curation.leaks.leak import Leak
+from curation.leaks.short_texts import ShortTextIndex
 from curation.leaks.texts import TextIndex
 from schemas.records.quarantine import Rejected
 
@@ -42,7 +43,8 @@ class QuestionLeaks:
 
     has_images: bool = False  # that can be compared
     has_texts: bool = False
-    leaks: list[Leak] = field(default_factory=list)  # at most `MAX_LEAKS` by image, by text, and by both
+    has_short_texts: bool = False  # alone: it has no text of 8 words and more that can be compared
+    leaks: list[Leak] = field(default_factory=list)  # at most `MAX_LEAKS` of each kind: by image, by text, by both
 
 
 class LeakFinder:
@@ -58,16 +60,23 @@ class LeakFinder:
             texts.append(held)
         self.counts = LeakCounts()
         self._images, self._owners, self._texts = HashIndex(np.concatenate(hashes)), np.array(owners), TextIndex(texts)
+        self._short_texts = ShortTextIndex(texts)
         seen, told = set(owners), self._texts.compared
-        self.questions = [QuestionLeaks(number in seen, number in told) for number in range(len(texts))]
+        short = self._short_texts.compared - told
+        self.questions = [
+            QuestionLeaks(number in seen, number in told or number in short, number in short)
+            for number in range(len(texts))
+        ]
 
     def look_at(self, place: str, samples: Sequence[ComparedSample]) -> None:
         """Compares samples of the set in the folder `place` with all questions."""
         near = self._find_images(samples)
         for number, sample in enumerate(samples):
-            shares = self._texts.find(sample.text)
-            for question in sorted(near[number].keys() | shares.keys()):
-                leak = Leak(place, sample.key, near[number].get(question), shares.get(question))
+            shares, short = self._texts.find(sample.text), self._short_texts.find(sample.text)
+            for question in sorted(near[number].keys() | shares.keys() | short):
+                is_short = question in short and question not in shares
+                share = 1.0 if is_short else shares.get(question)
+                leak = Leak(place, sample.key, near[number].get(question), share, is_short)
                 _add(self.questions[question], leak)
         self.counts.samples += len(samples)
 
@@ -97,5 +106,6 @@ class LeakFinder:
 
 
 def _add(question: QuestionLeaks, leak: Leak) -> None:
-    if sum(held.kind == leak.kind for held in question.leaks) < MAX_LEAKS:
+    """Keeps a leak among the first ones of its kind; those by a short text are a kind of their own."""
+    if sum((held.kind, held.is_short) == (leak.kind, leak.is_short) for held in question.leaks) < MAX_LEAKS:
         question.leaks.append(leak)

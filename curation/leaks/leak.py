@@ -12,6 +12,7 @@ class Leak:
     key: str  # of the sample, with its shard: data/SHARD/KEY
     distance: int | None  # bits in which the hashes of the nearest views differ; None: no image is alike
     share: float | None  # of a text's word sequences that the sample has; None: too few, or no text to compare
+    is_short: bool = False  # the text has fewer than 8 words, all of them those of a line or a sentence of the sample
 
     @property
     def kind(self) -> Literal["image", "text", "both"]:

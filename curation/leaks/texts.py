@@ -3,7 +3,8 @@
 As for PaLM (Chowdhery et al., 2022), a text is found where a training text has at least 70 % of its 8-grams. Case,
 punctuation, white space and Unicode's compatibility forms make no difference. A sequence of words that more than ten
 questions of a task share is its template, such as "answer with the option's letter from the given choices", and is left
-out, as for GPT-3. A text of fewer than 8 words, or of its template alone, can't be told from one that is merely common.
+out, as for GPT-3. A text of its template alone can't be told from one that is merely common; `short_texts` compares
+those of fewer than 8 words.
 """
 
 import re
@@ -18,9 +19,14 @@ _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"  # written with
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W{_SINGLE}]+")
 
 
+def split_words(text: str) -> list[str]:
+    """Returns the words of a text as they are compared."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
 def list_sequences(text: str) -> Iterator[str]:
     """Yields the sequences of words of a text, in order."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = split_words(text)
     return (" ".join(words[at : at + WORDS]) for at in range(len(words) - WORDS + 1))
 
 

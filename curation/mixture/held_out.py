@@ -26,6 +26,12 @@ class HeldOut:
         chosen: NDArray[np.bool_] = _mix(samples.astype(np.uint64) + np.uint64(salt)) < limit
         return chosen
 
+    def holds_all(self, source: str, length: int) -> bool:
+        """Returns whether no sample of a source of `length` samples is left. It reads on only while none is."""
+        starts = range(0, length, _BLOCK)
+        blocks = (np.arange(start, min(start + _BLOCK, length), dtype=np.int64) for start in starts)
+        return all(bool(self.select(source, block).all()) for block in blocks)
+
     def find_first(self, source: str, length: int, most: int) -> NDArray[np.int64]:
         """Returns the numbers of the first `most` held-out samples of a source of `length` samples."""
         found = np.zeros(0, np.int64)

@@ -19,10 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.scores.bootstrap import CONFIDENCE, Floats
+from curation.scores.power import compute_detectable
 from curation.scores.student_t import compute_t_quantile
-
-POWER = 0.8
-"""The chance to find a difference of the size that is called detectable; 80 % is what trials are planned for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,7 @@ class SeedEffect:
     high: float | None = None
     detectable: float | None = None
     """The smallest true difference that a comparison of this design and noise would find in 80 % of cases: outside of
-    its interval is zero. (t(97.5 %) + t(80 %)) standard errors, after Bloom (1995)."""
+    its interval is zero (`curation.scores.power`)."""
     freedom: float | None = None
     seed_share: float | None = None
     """The part of the variance, 0 to 1, that more seeds would reduce; more questions reduce the rest."""
@@ -94,8 +92,8 @@ def estimate_effects(differences: Floats) -> SeedEffects:
     error = np.sqrt(total / (seeds * questions))
     tail = (1 + CONFIDENCE) / 2
     known = np.where(np.isnan(freedom), 1.0, freedom)
-    quantile, powered = (compute_t_quantile(probability, known) for probability in (tail, POWER))
-    return SeedEffects(value, quantile * error, (quantile + powered) * error, freedom, share)
+    detectable = compute_detectable(known) * error
+    return SeedEffects(value, compute_t_quantile(tail, known) * error, detectable, freedom, share)
 
 
 _ROUNDING = 1e-18

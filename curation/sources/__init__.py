@@ -32,12 +32,14 @@ from curation.sources.instructions import (
     dvqa,
     gqa,
     ocr_vqa,
+    okvqa,
     open_orca,
     orca_math,
     science_qa,
     sharegpt4v,
     textvqa,
     vizwiz,
+    vqav2,
 )
 from curation.sources.options import ReadOptions
 from curation.sources.reader import SourceReader
@@ -63,6 +65,8 @@ _SHIPPED = (
     sharegpt4v.SOURCE,
     textvqa.SOURCE,
     vizwiz.SOURCE,
+    vqav2.SOURCE,
+    okvqa.SOURCE,
     ocr_vqa.SOURCE,
     a_okvqa.SOURCE,
     gqa.SOURCE,

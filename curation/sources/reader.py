@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from curation.sources.formats.joined_file import JoinedFile
 from curation.sources.options import ReadOptions
 from schemas.records.document import ParsedCaptionedImage, ParsedDocument
 
@@ -39,6 +40,8 @@ class SourceReader:
     offsets: Callable[[BinaryIO], Iterator[int]] | None = None
     """JSON: yields the byte at which each item begins, of files in which reading can start at any item. Without it a
     file is read from its beginning for each unit of work. Raises as `items` does."""
+    joined: JoinedFile | None = None
+    """JSON: a second file in the same folder, with whose rows the items are joined before they are read."""
 
 
 def ignore_options(

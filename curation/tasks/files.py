@@ -96,10 +96,13 @@ def _iterate_rows(options: QuestionSetOptions) -> Iterator[tuple[str, Row | Reje
             try:
                 if annotations is not None:
                     uid = row.get(_JOINED_BY)
-                    if not isinstance(uid, int | str) or uid not in annotations:
-                        raise Rejected(Reason.MALFORMED_ROW, f"question {uid} has no annotation")
-                    row = {**annotations[uid], **row}
-                for one in layout.prepare({FILE: path, **row}) if layout.prepare else (row,):
+                    found = annotations.get(uid) if isinstance(uid, int | str) else None
+                    if found is None:
+                        raise Rejected(Reason.MALFORMED_ROW, f"question {str(uid)[:60]} has no annotation")
+                    if isinstance(found, Rejected):
+                        raise found
+                    row = {**found, **row}
+                for one in layout.prepare({**row, FILE: path}) if layout.prepare else (row,):
                     yield key, one
             except Rejected as fault:
                 yield key, fault

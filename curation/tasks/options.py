@@ -131,7 +131,7 @@ class QuestionPromptOptions(Options):
 class ReadOutOptions(Options):
     """Says which part of a generated text is the answer. White space around it is left out."""
 
-    cut_at: list[str] = Field(
+    cut_at: list[Annotated[str, Field(min_length=1)]] = Field(
         [], description="texts before which the answer ends; in OpenFlamingo Question, Answer, Short"
     )
     remove: list[str] = Field([], description="texts to leave out, such as quotation marks")
@@ -166,7 +166,7 @@ class TaskOptions(Options):
     beams: PositiveInt = Field(
         1, description="beams of a search for the likeliest answer by token; 1: the likeliest token each time"
     )
-    stop: list[str] = Field([], description="texts before which generation ends")
+    stop: list[Annotated[str, Field(min_length=1)]] = Field([], description="texts before which generation ends")
     read_out: ReadOutOptions = ReadOutOptions()
     metric: str
     judge: JudgeOptions | None = Field(

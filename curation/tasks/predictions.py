@@ -19,7 +19,15 @@ from schemas.storage.parquet import UnreadableParquet, open_parquet, read_table
 _KEY = b"shardloom"  # of the file's metadata
 _TEXTS = pa.list_(pa.string())
 _LEAKS = pa.list_(
-    pa.struct([("set", pa.string()), ("key", pa.string()), ("distance", pa.int32()), ("share", pa.float64())])
+    pa.struct(
+        [
+            ("set", pa.string()),
+            ("key", pa.string()),
+            ("distance", pa.int32()),
+            ("share", pa.float64()),
+            ("is_short", pa.bool_()),
+        ]
+    )
 )
 
 SCHEMA = pa.schema(
@@ -46,6 +54,7 @@ SCHEMA = pa.schema(
     ]
 )
 
+_GREW = "leaks"  # a column whose objects have fewer fields in older files
 _FIRST_COLUMNS = SCHEMA.names[: SCHEMA.names.index("judge")]  # which files of all versions have
 
 
@@ -76,7 +85,14 @@ class Prediction:
     def to_answered(self) -> AnsweredQuestion:
         """Returns what a metric looks at."""
         return AnsweredQuestion(
-            self.id, self.answers, self.prediction, self.choices, self.group, self.category, self.verdict_score
+            self.id,
+            self.answers,
+            self.prediction,
+            self.choices,
+            self.group,
+            self.category,
+            self.verdict_score,
+            is_answered=not self.error,
         )
 
 
@@ -114,6 +130,7 @@ def read_predictions(folder: Folder, name: str) -> Predictions:
         schema = open_parquet(data, path).schema
         about = json.loads((schema.metadata or {})[_KEY])
         held = [one for one in SCHEMA if one.name in _FIRST_COLUMNS or one.name in schema.names]
+        held = [schema.field(one.name) if one.name == _GREW else one for one in held]
         rows = read_table(data, [one.name for one in held], path).cast(pa.schema(held)).to_pylist()
         found = Predictions(**about | {"rows": [_read_row(row) for row in rows]})
     except (KeyError, ValueError, TypeError, pa.ArrowException, UnreadableParquet):

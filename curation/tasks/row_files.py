@@ -10,6 +10,7 @@ from curation.tasks.layouts.layout import Items, Layout, Row
 from curation.tasks.tsv_rows import read_tsv
 from schemas.errors import UsageError, to_one_line
 from schemas.json_text import MAX_JSON, parse_object
+from schemas.log import LOG
 from schemas.records.quarantine import Reason, Rejected
 from schemas.storage.folder import split_path
 from schemas.storage.parquet import UnreadableParquet, iterate_batches, open_parquet
@@ -38,16 +39,19 @@ def read_rows(path: str, layout: Layout) -> Found:
     raise UsageError(f"{path}: questions{of} are read from {', '.join(endings)} files{advice}")
 
 
-def read_annotations(path: str, name: str) -> dict[Any, Mapping[str, Any]]:
+def read_annotations(path: str, name: str) -> dict[Any, Row | Rejected]:
     """Returns the annotations of a JSON file, the list `annotations` of its object, by their `name`.
 
-    Raises `UsageError` if the file has none.
+    Two that differ are rejected. Raises `UsageError` if the file has none.
     """
-    found: dict[Any, Mapping[str, Any]] = {}
+    found: dict[Any, Row | Rejected] = {}
     for row in _read_items(path, read_list("annotations")):
         if isinstance(row, Rejected) or not isinstance(row.get(name), int | str):
             raise UsageError(f"{path}: an annotation has no {name}")
-        found[row[name]] = row
+        uid = row[name]
+        is_other = found.setdefault(uid, row) != row
+        if is_other:
+            found[uid] = Rejected(Reason.MALFORMED_ROW, f"question {uid} has two annotations that differ")
     return found
 
 
@@ -96,7 +100,8 @@ def _read_tar(path: str) -> Found:
     """Yields the samples of a tar of images with captions: the caption is the answer, and there is no question."""
     folder, name = split_path(path)
     with folder.open(name) as file:
-        for sample in TarReader(file, hashing=False):
+        tar = TarReader(file, hashing=False)
+        for sample in tar:
             if sample.fault is not None:
                 yield sample.fault
                 continue
@@ -106,6 +111,8 @@ def _read_tar(path: str) -> Found:
                 continue
             caption = sample.members.get("txt")
             yield {"id": sample.key, "image": images[0], "answers": None if caption is None else caption.data}
+    if tar.damage:
+        LOG.warning(f"{path} is damaged at {len(tar.damage):,} places: its samples there are in no figure")
 
 
 _READERS: dict[str, Callable[[str], Found]] = {

@@ -14,6 +14,7 @@ from pipelines.annotate.retries.rows import RetriedRows
 from pipelines.annotate.reuse import Reuse, find_reuse
 from pipelines.annotate.settings import settle_settings
 from pipelines.engines.loader import ask_servers, check_engines, check_settings, fetch_weights
+from pipelines.inputs.row_choice import describe_other_choice
 from pipelines.inputs.shards import InputShard, choose_samples, list_input_shards
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
@@ -69,9 +70,9 @@ class AnnotateJob(Job[InputShard]):
 
         Where rows are chosen it is one, as is another number of them: the choice would be another one now.
         """
-        chosen = 0 if unit is None or unit.choice is None else unit.choice.chosen
-        if (option := self.recipe.row_option) and chosen != manifest.rows_in - sum(manifest.left_out.values()):
-            return f"the input, of which {option} chooses rows, has"
+        choice = None if unit is None else unit.choice
+        if other := describe_other_choice(self.recipe, choice, manifest.rows_chosen):
+            return other
         if unit is None or unit.get_size() == (size := manifest.inputs[0].size):
             return ""
         return f"{unit.path} ({size:,} bytes then, {unit.get_size():,} now) has"

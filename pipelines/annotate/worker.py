@@ -140,7 +140,8 @@ class PoolWorker:
         assert chunk.table is not None
         started = time.monotonic()
         label = chunk.label
-        attempts = self.ledger.begin(label, chunk.table.num_rows, chunk.size, chunk.start)
+        rows = chunk.table.num_rows
+        attempts = self.ledger.begin(label, rows, chunk.size, chunk.start, is_last=chunk.is_at_end)
         samples = ChunkRows(chunk.table, self.repeats.get(chunk.shard, set()))
         table = self._add_results(chunk.table, self._process_samples(samples, label, attempts))
         done: Chunk | WrittenPart = replace(chunk, table=table)

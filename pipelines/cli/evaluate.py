@@ -175,9 +175,13 @@ def _evaluate_model(
     from pipelines.evaluate.model_scores import read_all_predictions, score_predictions, write_scores
 
     if from_rows is not None:
-        if folder is not None or tasks or leaks or output is not None or (batch_size, device) != (None, None):
+        if folder is not None or tasks or output is not None or (batch_size, device) != (None, None):
             raise UsageError("--from-rows scores predictions that are there: pass no model, task or output with it")
         predictions = read_all_predictions(from_rows)
+        if leaks:
+            from pipelines.evaluate.leaks_of_rows import add_leaks
+
+            predictions = add_leaks(predictions, leaks)
         others = None if against is None else read_all_predictions(against)
         return score_predictions(predictions, others).to_dict()
     require_extra("train", "evaluate model")

@@ -45,10 +45,13 @@ class LedgerClient:
         """Reports that the worker is ready."""
         self._ledger.add_worker.remote(self._stage, self._worker, self._is_restarted)
 
-    def begin(self, chunk: str, rows: int, size: int, start: int = 0) -> Attempts:
-        """Reports that the worker starts a chunk, or a slice. Returns what earlier attempts at it have shown."""
+    def begin(self, chunk: str, rows: int, size: int, start: int = 0, is_last: bool = False) -> Attempts:
+        """Reports that the worker starts a chunk, or a slice. Returns what earlier attempts at it have shown.
+
+        `is_last` is that of `finish`: otherwise the ledger would hear of the start with the end.
+        """
         if not self._is_restarted:
-            self._add(Begin(time.monotonic(), chunk, rows, size, start))
+            self._add(Begin(time.monotonic(), chunk, rows, size, start), is_last)
             return Attempts((0, rows))
         return self._ask("begin", self._stage, chunk, rows, size, self._worker, start)  # type: ignore[no-any-return]
 
@@ -70,9 +73,7 @@ class LedgerClient:
         Sends the events at once where no other may follow: the worker may soon end, and a worker that ends is not
         always able to send any more.
         """
-        self._add(Finish(time.monotonic(), chunk, ends_chunk, get_peak_bytes()))
-        if is_last:
-            self._send()
+        self._add(Finish(time.monotonic(), chunk, ends_chunk, get_peak_bytes()), is_last)
 
     def record_heartbeat(self) -> None:
         """Reports that the worker is alive and works."""
@@ -106,10 +107,13 @@ class LedgerClient:
         self._send()
         return ray.get(getattr(self._ledger, question).remote(*arguments), timeout=timeout)
 
-    def _add(self, event: Event) -> None:
+    def _add(self, event: Event, at_once: bool = False) -> None:
         with self._lock:
             self._events.append(event)
-        self._has_events.set()
+        if at_once:
+            self._send()
+        else:
+            self._has_events.set()
 
     def _send(self) -> ray.ObjectRef | None:
         with self._lock:

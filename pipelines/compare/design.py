@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.recipe import TrainRecipe
+from schemas.errors import UsageError
+from training.recipe import CHANGEABLE_DATA_KEYS, TrainRecipe
 
 FIRST, SECOND, NULL = "a", "b", "null"
 """The arms: the two recipes, and the first one again with other seeds, whose difference from itself is noise."""
@@ -13,6 +14,9 @@ NULL_SEEDS = 1000
 """What is added to the seeds of the null: far enough that more seeds later on are others still."""
 
 RUN = "run"
+
+_OWN_KEYS = ("seed", "model.seed", "data.seed", "run.output")
+"""What a comparison sets for each training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,30 @@ class Training:
     def title(self) -> str:
         """Returns a name for messages."""
         return f"{self.arm} with seed {self.seed}"
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Raises `UsageError` for an override of what a comparison sets itself."""
+    for override in overrides:
+        if override.partition("=")[0] in _OWN_KEYS:
+            raise UsageError(
+                f"{override}: compare sets the seeds and folders of its trainings: pass --first-seed, --output"
+            )
+
+
+def check_recipes_differ(first: Arm, second: Arm) -> None:
+    """Raises `UsageError` for recipes whose trainings would be the same, with the same seeds, to the bit."""
+    one, other = (
+        seed_recipe(arm.recipe, 0).model_dump(
+            exclude={"run": True, "checkpoint": True, "data": set(CHANGEABLE_DATA_KEYS)}
+        )
+        for arm in (first, second)
+    )
+    if one == other:
+        raise UsageError(
+            f"{first.path} and {second.path} are the same recipe, so that there is nothing to compare: change one; "
+            "--null shows how much seeds alone change"
+        )
 
 
 def list_trainings(arms: Sequence[Arm], seeds: Sequence[int], output: str) -> list[Training]:

@@ -8,8 +8,24 @@ from statistics import fmean
 from typing import Any
 
 from curation.tasks.task_file import load_tasks
-from pipelines.compare.budget import Budget, check_equal_budgets, compute_budget, find_order_difference
-from pipelines.compare.design import FIRST, NULL, SECOND, Arm, Training, list_trainings
+from pipelines.compare.budget import (
+    Budget,
+    Equal,
+    check_equal_budgets,
+    compute_budget,
+    find_order_difference,
+    find_steps,
+)
+from pipelines.compare.design import (
+    FIRST,
+    NULL,
+    SECOND,
+    Arm,
+    Training,
+    check_overrides,
+    check_recipes_differ,
+    list_trainings,
+)
 from pipelines.compare.folder import (
     RESULT_FILE,
     check_design,
@@ -19,7 +35,8 @@ from pipelines.compare.folder import (
     write_design,
 )
 from pipelines.compare.scores import Comparison, score_comparison
-from pipelines.compare.training import train_model
+from pipelines.compare.task_fit import check_tasks_fit
+from pipelines.compare.training import name_training, train_model
 from pipelines.evaluate.model import BATCH_SIZE, answer_task
 from pipelines.evaluate.open_task import OpenTask, open_task
 from schemas.errors import UsageError
@@ -46,6 +63,7 @@ class CompareOptions:
     seeds: int = 3
     first_seed: int = 0
     null: bool = False
+    equal: Equal = "positions"
     ranks: int = 1  # that each training runs on
     batch_size: int = BATCH_SIZE
     device: Device = "auto"
@@ -59,6 +77,7 @@ class ComparisonPlan:
     arms: list[Arm]
     tasks: list[OpenTask]
     trainings: list[Training]
+    steps: list[int]  # of each training
     budgets: dict[str, Budget]  # of the two recipes
     order_difference: str | None  # why the two do not show the same samples in the same order
 
@@ -69,7 +88,9 @@ class ComparisonPlan:
             "recipes": {arm.name: arm.path for arm in self.arms},
             "steps": {name: budget.steps for name, budget in self.budgets.items()},
             "samples": {name: budget.samples for name, budget in self.budgets.items()},
+            "equal": self.options.equal,
             "positions": self.budgets[FIRST].positions,
+            "positions_by_arm": self.find_unequal_positions(),
             "order_difference": self.order_difference,
             "trainings": [
                 {"arm": one.arm, "seed": one.seed, "is_finished": read_finished(one) is not None}
@@ -80,6 +101,11 @@ class ComparisonPlan:
                 for task in self.tasks
             ],
         }
+
+    def find_unequal_positions(self) -> dict[str, int]:
+        """Returns the positions that each recipe's trainings take; nothing where they are equal."""
+        found = {name: budget.positions for name, budget in self.budgets.items()}
+        return found if len(set(found.values())) > 1 else {}
 
 
 def plan_comparison(options: CompareOptions) -> ComparisonPlan:
@@ -96,20 +122,25 @@ def plan_comparison(options: CompareOptions) -> ComparisonPlan:
         raise UsageError(f"--task: two tasks have the name {repeated[0]}: set another in one of the files")
     paths = {FIRST: options.first, SECOND: options.second} | ({NULL: options.first} if options.null else {})
     overrides = tuple(options.overrides)
+    check_overrides(overrides)
     arms = [Arm(name, path, load_train_recipe(path, [*overrides]), overrides) for name, path in paths.items()]
+    check_recipes_differ(arms[0], arms[1])
     output = Folder(options.output)
     if not output.is_local:
         raise UsageError(f"--output {options.output}: trainings need a folder on a disk, not at a URL")
     output.check_output()
     check_design(output, arms, [task.options for task in tasks])
     budgets = {arm.name: compute_budget(arm, options.first_seed, options.ranks) for arm in arms[:2]}
-    check_equal_budgets((arms[0], budgets[FIRST]), (arms[1], budgets[SECOND]))
+    check_equal_budgets((arms[0], budgets[FIRST]), (arms[1], budgets[SECOND]), options.equal)
+    check_tasks_fit(arms[:2], tasks)
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    trainings = list_trainings(arms, seeds, options.output)
     return ComparisonPlan(
         options=options,
         arms=arms,
         tasks=tasks,
-        trainings=list_trainings(arms, seeds, options.output),
+        trainings=trainings,
+        steps=find_steps(arms, trainings, budgets, options.equal, options.ranks),
         budgets=budgets,
         order_difference=find_order_difference(budgets[FIRST].plan, budgets[SECOND].plan),
     )
@@ -128,6 +159,8 @@ def compare(plan: ComparisonPlan) -> Comparison:
             plan.tasks,
             plan.budgets[FIRST].positions,
             plan.order_difference,
+            plan.options.equal,
+            plan.find_unequal_positions(),
         )
         output.write(RESULT_FILE, found.to_json())
     return found
@@ -160,14 +193,14 @@ def _run_all(plan: ComparisonPlan) -> None:
         place = f"{number} of {len(plan.trainings)}"
         if finished[training.folder] is None:
             LOG.info(f"compare: training {place}, {training.title}{pace.describe_left(to_train, to_evaluate)}")
-            steps = plan.budgets.get(training.arm, plan.budgets[FIRST]).steps
-            found = train_model(training, steps, plan.options.ranks)
+            found = train_model(training, plan.steps[number - 1], plan.options.ranks)
             mark_finished(training, found)
             pace.training.append(found.seconds)
             to_train -= 1
         if unanswered := list_unanswered(training, plan.tasks):
             LOG.info(f"compare: evaluating {place}, {training.title}{pace.describe_left(to_train, to_evaluate)}")
-            pace.evaluation.append(_evaluate(training, unanswered, plan.options))
+            with name_training(training):
+                pace.evaluation.append(_evaluate(training, unanswered, plan.options))
             to_evaluate -= 1
 
 

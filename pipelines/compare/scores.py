@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -13,7 +13,8 @@ from curation.scores.answers.metric import AnsweredQuestion
 from curation.scores.answers.pseudo_values import compute_pseudo_values
 from curation.scores.answers.registry import METRICS
 from curation.scores.bootstrap import CONFIDENCE, Floats
-from curation.scores.seed_effects import POWER, SeedEffect, estimate_effect
+from curation.scores.power import POWER
+from curation.scores.seed_effects import SeedEffect, estimate_effect
 from curation.tasks.predictions import Predictions, read_predictions
 from pipelines.compare.design import FIRST, NULL, SECOND, Training
 from pipelines.compare.folder import name_predictions, read_finished
@@ -53,10 +54,12 @@ class Comparison:
 
     recipes: dict[str, str]  # the recipe's file of each arm
     seeds: dict[str, list[int]]
-    positions: int  # that each training has taken
+    positions: int  # that each training has taken, or each of the first recipe's
     seen: dict[str, dict[str, float]]  # by arm: the mean over its trainings
     order_difference: str | None
     tasks: list[TaskComparison]
+    equal: str = "positions"  # what both recipes take as many of: positions, or images
+    positions_by_arm: dict[str, int] = field(default_factory=dict)  # where they are not equal
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the comparison as plain data."""
@@ -75,6 +78,8 @@ def score_comparison(
     tasks: Sequence[OpenTask],
     positions: int,
     order_difference: str | None,
+    equal: str = "positions",
+    positions_by_arm: dict[str, int] | None = None,
 ) -> Comparison:
     """Reads all predictions and computes the figures. Raises `UsageError` where right answers have changed."""
     by_arm = {arm: [one for one in trainings if one.arm == arm] for arm in recipes}
@@ -85,6 +90,8 @@ def score_comparison(
         seen={arm: _average_seen(own) for arm, own in by_arm.items()},
         order_difference=order_difference,
         tasks=[_score_task(task, shots, by_arm) for task in tasks for shots in task.options.shots],
+        equal=equal,
+        positions_by_arm=positions_by_arm or {},
     )
 
 

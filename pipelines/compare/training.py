@@ -3,12 +3,14 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from pipelines.compare.design import Training
 from pipelines.compare.folder import FinishedTraining
-from schemas.errors import ShardloomError
+from schemas.errors import ShardloomError, UsageError
 from training.checkpoint import find_latest
 from training.loop import train
 from training.model.pretrained import CONFIG_FILE
@@ -22,13 +24,25 @@ def train_model(training: Training, steps: int, ranks: int) -> FinishedTraining:
     Raises `ShardloomError` when the data run out before the last step.
     """
     started = time.monotonic()
-    step, seen = _train_here(training) if ranks == 1 else _train_on_ranks(training, ranks)
+    with name_training(training):
+        step, seen = _train_here(training) if ranks == 1 else _train_on_ranks(training, ranks)
     if step < steps:
         raise ShardloomError(
             f"{training.title}: its data ran out after {step:,} of {steps:,} steps, so that the budgets are unequal: "
             "repeat its sources (data.repeats), or set fewer steps in a new --output"
         )
     return FinishedTraining(time.monotonic() - started, seen)
+
+
+@contextmanager
+def name_training(training: Training) -> Iterator[None]:
+    """Names the training in an error of the block."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{training.title}: {error}") from None
+    except ShardloomError as error:
+        raise ShardloomError(f"{training.title}: {error}") from None
 
 
 def _train_here(training: Training) -> tuple[int, dict[str, int]]:
@@ -45,7 +59,7 @@ def _train_on_ranks(training: Training, ranks: int) -> tuple[int, dict[str, int]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     recipe = [*training.arguments, "--output", str(training.run_folder), "--resume", "auto"]
     if code := _run([*launcher, "-m", "training.train", *recipe]):
-        raise ShardloomError(f"{training.title}: its ranks ended with exit code {code}; the lines above say why")
+        raise ShardloomError(f"its ranks ended with exit code {code}; the lines above say why")
     latest = find_latest(training.run_folder / CHECKPOINTS_FOLDER, Ranks())
     if latest is None or not (training.run_folder / MODEL_FOLDER / CONFIG_FILE).is_file():
         raise KeyboardInterrupt  # they were stopped by a signal, with a checkpoint

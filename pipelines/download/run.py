@@ -17,6 +17,7 @@ from pipelines.download.rows import make_metadata_reader
 from pipelines.img2dataset.failures import REFUSED, is_retryable, is_transient
 from pipelines.img2dataset.placement import plan_download_placement
 from pipelines.img2dataset.process import count_requested
+from pipelines.inputs.row_choice import describe_other_choice
 from pipelines.inputs.source_files import cut_files, list_source_files
 from pipelines.output.job import Context, Job, OutputCommitter, run_job
 from pipelines.output.totals import Totals
@@ -55,6 +56,10 @@ class DownloadJob(Job[MetadataPart]):
 
     def describe_change(self, unit: MetadataPart | None, manifest: Manifest) -> str:
         """See `Job`. With changed metadata, the keys would belong to other rows."""
+        choice = None if unit is None else unit.row_range.choice
+        is_whole = unit is None or manifest.name == unit.name  # one of `--retry-failed` has some of the unit's rows
+        if is_whole and (other := describe_other_choice(self.recipe, choice, manifest.rows_chosen)):
+            return other
         was = manifest.inputs[0]
         is_same = unit is not None and (unit.row_range.label, unit.row_range.byte_size) == (was.path, was.size)
         return "" if is_same else "the metadata has"
@@ -83,7 +88,7 @@ class DownloadJob(Job[MetadataPart]):
 
     def count_asked(self, manifest: Manifest) -> int:
         """Returns the number of rows that a part of this run has asked for, or has found that it cannot."""
-        return manifest.rows_in - sum(manifest.left_out.values())
+        return manifest.rows_chosen
 
     def clean(self, output: Folder) -> None:
         """See `Job`. Keeps the marker of a retry round, so that the same command resumes it."""
@@ -98,17 +103,14 @@ class RetryJob(DownloadJob):
 
     def plan(self, context: Context) -> list[MetadataPart]:
         """See `Job`. Returns the parts of the round that have rows to retry."""
-        attempts: dict[str, dict[int, Manifest]] = defaultdict(dict)
-        for manifest in context.done.values():
-            name, _, attempt = manifest.name.partition("-r")
-            attempts[name][int(attempt or 0)] = manifest
+        attempts = sort_attempts(context.done)
         begun = [name for name in context.output.list_files(PARTS) if name.startswith(_ROUND_PREFIX)]
         last = max(number for of_part in attempts.values() for number in of_part)
         self._round = int(begun[0].removeprefix(_ROUND_PREFIX)) if begun else last + 1
         self._rows: dict[str, int] = {}
         failed, units = Counter[str](), []
         for part in plan_parts(self.recipe, context):
-            earlier = [attempts[part.name][number] for number in sorted(attempts[part.name]) if number < self._round]
+            earlier = [manifest for number, manifest in attempts[part.name].items() if number < self._round]
             lost = count_remaining_failures(earlier)
             failed += lost
             unit = replace(part, attempt=self._round, earlier=tuple(manifest.name for manifest in earlier))
@@ -210,6 +212,15 @@ class ProgressPoller:
             rows = self.committed + count_requested(self._output)
             self._progress.done = min(rows, self._progress.total)
             self._progress.show(self._progress.done)
+
+
+def sort_attempts(done: Mapping[str, Manifest]) -> dict[str, dict[int, Manifest]]:
+    """Returns the outputs of each part by the number of the attempt, in the order of these; 0 is the download."""
+    attempts: dict[str, dict[int, Manifest]] = defaultdict(dict)
+    for manifest in done.values():
+        name, _, attempt = manifest.name.partition("-r")
+        attempts[name][int(attempt or 0)] = manifest
+    return {name: dict(sorted(found.items())) for name, found in attempts.items()}
 
 
 def count_remaining_failures(earlier: list[Manifest]) -> Counter[str]:

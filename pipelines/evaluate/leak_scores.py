@@ -20,6 +20,7 @@ class LeakedPair:
     key: str
     distance: int | None
     share: float | None
+    is_short: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class LeakScores:
     by_image: int
     by_text: int
     by_both: int  # a sample has both
+    by_short_text: int  # by nothing but a text of under 8 words, which may be asked about any image
     pairs: list[LeakedPair]  # of the first such questions
     figures: Estimates  # of the questions that no sample shows
 
@@ -49,6 +51,7 @@ def score_leaks(predictions: Predictions, scoring: Scoring) -> LeakScores | None
         by_image=sum(not found.isdisjoint(("image", "both")) for found in kinds),
         by_text=sum(not found.isdisjoint(("text", "both")) for found in kinds),
         by_both=sum("both" in found for found in kinds),
+        by_short_text=sum(all(leak.kind == "text" and leak.is_short for leak in row.leaks) for row in leaked),
         pairs=[LeakedPair(row.id, **asdict(row.leaks[0])) for row in leaked[:SHOWN_PAIRS]],
         figures=scoring.score([row for row in predictions.rows if not row.leaks]),
     )

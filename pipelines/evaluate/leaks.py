@@ -16,10 +16,9 @@ from curation.leaks.finder import ComparedSample, LeakFinder, QuestionLeaks
 from curation.leaks.leak import Leak
 from curation.mixture.reader import ShardFiles, ShardSample, build_record, to_index_rows
 from curation.mixture.sources import SourceShard, open_set, read_index
-from curation.scores.answers.registry import METRICS
+from curation.scores.answers.metric import Metric
 from curation.tasks.images import QuestionImages
 from curation.tasks.question import Question
-from pipelines.evaluate.open_task import OpenTask
 from pipelines.terminal.progress import Progress
 from schemas.errors import UsageError
 from schemas.layouts.blip3_ocr import parse_captions
@@ -33,6 +32,15 @@ _LIMITS = DecodeLimits()
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedTask:
+    """Holds what is compared of a task."""
+
+    metric: Metric
+    questions: Sequence[Question]
+    images: QuestionImages
+
+
+@dataclass(frozen=True, slots=True)
 class FoundLeaks:
     """Holds the leaks of one task's questions by their id, what they were looked for in, and what was not compared."""
 
@@ -40,7 +48,7 @@ class FoundLeaks:
     about: dict[str, Any]
 
 
-def find_leaks(tasks: Sequence[OpenTask], sets: Sequence[str]) -> list[FoundLeaks]:
+def find_leaks(tasks: Sequence[ComparedTask], sets: Sequence[str]) -> list[FoundLeaks]:
     """Compares all samples of the training sets with each task's questions. Raises `UsageError` for a wrong set."""
     shards = [(place, shard) for place in sets for shard in open_training_set(place)]
     finder = LeakFinder(_list_compared(task, question) for task in tasks for question in task.questions)
@@ -58,12 +66,15 @@ def find_leaks(tasks: Sequence[OpenTask], sets: Sequence[str]) -> list[FoundLeak
     return [_describe(task, list(islice(waiting, len(task.questions))), sets, finder) for task in tasks]
 
 
-def _describe(task: OpenTask, found: Sequence[QuestionLeaks], sets: Sequence[str], finder: LeakFinder) -> FoundLeaks:
+def _describe(
+    task: ComparedTask, found: Sequence[QuestionLeaks], sets: Sequence[str], finder: LeakFinder
+) -> FoundLeaks:
     about = {
         "sets": list(sets),
         **asdict(finder.counts),
         "questions_without_images": sum(not one.has_images for one in found),
         "questions_without_texts": sum(not one.has_texts for one in found),
+        "questions_with_short_texts": sum(one.has_short_texts for one in found),
     }
     return FoundLeaks({asked.id: one.leaks for asked, one in zip(task.questions, found, strict=True)}, about)
 
@@ -81,12 +92,12 @@ def open_training_set(place: str) -> list[SourceShard]:
     return shards
 
 
-def _list_compared(task: OpenTask, question: Question) -> tuple[list[RgbImage], list[str]]:
+def _list_compared(task: ComparedTask, question: Question) -> tuple[list[RgbImage], list[str]]:
     """Returns the images of a question that can be decoded, and its texts.
 
     The question with its choices is a text, and each answer is one, as captions are.
     """
-    answers = () if METRICS[task.options.metric].has_choices else question.answers
+    answers = () if task.metric.has_choices else question.answers
     return _decode_images(question, task.images), [" ".join([question.text, *question.choices]), *answers]
 
 

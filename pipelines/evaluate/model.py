@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, zip_longest
 
+from curation.scores.answers.registry import METRICS
 from curation.tasks.predictions import Prediction, Predictions, encode_predictions
 from curation.tasks.question import Question
 from curation.tasks.task_file import load_tasks
-from pipelines.evaluate.leaks import FoundLeaks, find_leaks
+from pipelines.evaluate.leaks import ComparedTask, FoundLeaks, find_leaks
 from pipelines.evaluate.model_scores import QUARANTINE, ROWS
 from pipelines.evaluate.open_task import OpenTask, open_task
 from pipelines.output.writer import encode_parquet
@@ -64,7 +65,8 @@ def evaluate_model(
     with init_distributed(run, "none") as ranks:
         leaked: Sequence[FoundLeaks | None] = [None] * len(opened)
         if leaks and ranks.is_first:
-            leaked = find_leaks(opened, leaks)
+            compared = [ComparedTask(METRICS[one.options.metric], one.questions, one.images) for one in opened]
+            leaked = find_leaks(compared, leaks)
         loaded = load_model(place)
         move_to_device(loaded.model, target)
         found = [
@@ -116,6 +118,7 @@ def answer_task(
         about={
             "model": model,
             "options": options.model_dump(mode="json"),
+            "left_out": task.count_left_out(),
             "leaks": None if leaks is None else leaks.about,
         },
         rows=rows,

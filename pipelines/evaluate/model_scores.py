@@ -29,6 +29,7 @@ class TaskScore:
     model: str
     questions: int
     quarantined: dict[str, int]  # rows that are no questions, or whose image can't be used, by reason
+    left_out: dict[str, int]  # rows that the task does not ask for, by what leaves them out
     errors: int  # questions that the model could not take: they count as answered by nothing
     cut: int  # answers that the limit of new tokens ended
     seed: int | None  # of the demonstrations
@@ -95,6 +96,7 @@ def _score_task(one: Predictions, others: dict[str, Predictions] | None) -> Task
         model=one.about["model"],
         questions=len(one.rows),
         quarantined=dict(one.reasons),
+        left_out=dict(one.about.get("left_out", {})),
         errors=sum(bool(row.error) for row in one.rows),
         cut=sum(not row.is_complete and not row.error for row in one.rows),
         seed=None if drawn_from is None else drawn_from["seed"],

@@ -59,8 +59,8 @@ def is_transient(kind: str) -> bool:
 
 
 def is_retryable(kind: str) -> bool:
-    """Returns whether there is a URL that may be requested."""
-    return kind not in (NOT_HTTP, Reason.MALFORMED_ROW)
+    """Returns whether there is a URL that may be requested: the fault is not in the row itself."""
+    return kind not in (NOT_HTTP, Reason.MALFORMED_ROW, Reason.NOT_TEXT)
 
 
 def check_responses(part: str, downloaded: int, failures: Counter[str]) -> None:

@@ -13,6 +13,7 @@ from pipelines.ingest.repeats import find_repeated_images
 from pipelines.ingest.row_watch import RETRIES, RowWatch, make_row_watch
 from pipelines.ingest.stores.open import open_stores
 from pipelines.ingest.unit import IngestTask, IngestUnit, get_images, read_row
+from pipelines.inputs.row_choice import describe_other_choice
 from pipelines.inputs.source_files import cut_files, iterate_items, list_source_files
 from pipelines.output.job import Context, Job, run_job
 from pipelines.output.totals import Totals
@@ -42,6 +43,7 @@ class IngestJob(Job[IngestUnit]):
         self.recipe: IngestRecipe = recipe
         self._work: IngestTask
         self._outputs: dict[str, list[str]] | None = None  # those committed when the run started, by unit
+        self._chosen: dict[str, int] = {}  # rows chosen in the units that were complete then
 
     def plan(self, context: Context) -> list[IngestUnit]:
         """See `Job`."""
@@ -62,6 +64,11 @@ class IngestJob(Job[IngestUnit]):
         if self.recipe.download is not None:
             self._stores = download_stores(self.recipe, context, list(units.values()), watch)
         self._work = IngestTask(self.recipe, context.output, self._stores, self._counter, watch)
+        complete = [unit for unit in units.values() if IngestJob.is_done(self, context, unit)]
+        self._chosen = {
+            unit.name: sum(context.done[name].rows_chosen for name in IngestJob.find_leftovers(self, context, unit))
+            for unit in complete
+        }
         super().check_unchanged(context, units)
 
     def is_done(self, context: Context, unit: IngestUnit) -> bool:
@@ -89,6 +96,10 @@ class IngestJob(Job[IngestUnit]):
 
     def describe_change(self, unit: IngestUnit | None, manifest: Manifest) -> str:
         """See `Job`."""
+        choice = None if unit is None else unit.row_range.choice
+        committed = manifest.rows_chosen if unit is None else self._chosen.get(unit.name)
+        if committed is not None and (other := describe_other_choice(self.recipe, choice, committed)):
+            return other
         expected = None if unit is None else (unit.row_range.label, unit.row_range.byte_size)
         stores = [store.revision for store in self._stores]
         if [(file.path, file.size) for file in manifest.inputs[:1]] != [expected] or manifest.inputs[1:] != stores:

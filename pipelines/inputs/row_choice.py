@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.recipes.rows import ChosenRows
+from schemas.errors import UsageError
 
 DRAWS = 4096  # at once: 32 KB
+_BY_PLACE = ("limit", "sample")  # the options that choose rows by their places in the input
 COUNTERS = 8  # threads that count the rows of files, which is mostly waiting
 
 U = TypeVar("U")
@@ -46,27 +48,45 @@ class RowChoice:
         return itertools.compress(items, self.mark_rows())
 
 
+def describe_other_choice(options: ChosenRows, choice: RowChoice | None, committed: int) -> str:
+    """Returns what has changed where other rows of a unit are chosen now than when its outputs were committed.
+
+    `committed` is the number of rows chosen then. The same number of a unit with the same rows is the same choice: of
+    two samples of a file by one seed, the smaller one is part of the larger one. Returns an empty text where nothing
+    has changed, and for a condition, whose choice does not depend on other units.
+    """
+    if options.row_option not in _BY_PLACE:
+        return ""
+    chosen = 0 if choice is None else choice.chosen
+    return "" if chosen == committed else f"the input, of which {options.row_option} chooses rows, has"
+
+
 def choose_rows(
-    options: ChosenRows, units: Sequence[U], name: Callable[[U], str], count: Callable[[U], int]
+    options: ChosenRows,
+    units: Sequence[U],
+    name: Callable[[U], str],
+    count: Callable[[U], int],
+    is_damaged: Callable[[U], bool] | None = None,
 ) -> list[tuple[U, RowChoice | None]]:
     """Returns the units that have chosen rows, each with its choice; None where the options choose all rows.
 
     `name` gives a unit the name by which it has its draws, and `count` its number of rows. For a limit no unit after
-    the last chosen row is counted.
+    the last chosen row is counted. A unit without rows is kept if it `is_damaged`, so that whoever reads it says so.
+    Raises `UsageError` where there is nothing to choose from.
     """
-    if options.limit is not None:
-        return list(_choose_first(options.limit, units, count))
-    if options.sample is None:
+    if options.row_option not in _BY_PLACE:
         return [(unit, None) for unit in units]
-    with ThreadPoolExecutor(COUNTERS) as pool:
-        counts = list(pool.map(count, units))
-    names = [name(unit) for unit in units]
-    largest = _find_largest_draw(options.sample, options.seed, names, counts)
-    chosen: list[tuple[U, RowChoice | None]] = []
-    for unit, file, rows in zip(units, names, counts, strict=True):
-        taken = int((_draw(options.seed, file, rows) <= largest).sum())
-        if taken:
-            chosen.append((unit, RowChoice("sample", taken, rows, file, options.seed, int(largest))))
+    if options.limit is not None:
+        found = _choose_first(options.limit, units, count)
+    else:
+        found = _draw_rows(options, units, name, count)
+    chosen: list[tuple[U, RowChoice | None]] = [
+        (unit, choice)
+        for unit, choice in found
+        if choice.chosen or (not choice.rows and is_damaged is not None and is_damaged(unit))
+    ]
+    if not chosen:
+        raise UsageError(f"{options.row_option}: the input has no row")
     return chosen
 
 
@@ -78,8 +98,20 @@ def _choose_first(limit: int, units: Sequence[U], count: Callable[[U], int]) -> 
         rows = count(unit)
         taken = min(rows, left)
         left -= taken
-        if taken:
-            yield unit, RowChoice("limit", taken, rows)
+        yield unit, RowChoice("limit", taken, rows)
+
+
+def _draw_rows(
+    options: ChosenRows, units: Sequence[U], name: Callable[[U], str], count: Callable[[U], int]
+) -> Iterator[tuple[U, RowChoice]]:
+    assert options.sample is not None
+    with ThreadPoolExecutor(COUNTERS) as pool:
+        counts = list(pool.map(count, units))
+    names = [name(unit) for unit in units]
+    largest = _find_largest_draw(options.sample, options.seed, names, counts)
+    for unit, file, rows in zip(units, names, counts, strict=True):
+        taken = int((_draw(options.seed, file, rows) <= largest).sum())
+        yield unit, RowChoice("sample", taken, rows, file, options.seed, int(largest))
 
 
 def _find_largest_draw(sample: int, seed: int, names: Sequence[str], counts: Sequence[int]) -> np.uint64:

@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -55,7 +56,7 @@ class InputShard:
     def estimate_chosen_size(self) -> int:
         """Returns the bytes of the samples that are chosen, if all samples are of one size."""
         size = self.get_size()
-        return size if self.choice is None else max(1, size * self.choice.chosen // self.choice.rows)
+        return size if self.choice is None else max(1, size * self.choice.chosen // max(1, self.choice.rows))
 
     def count_samples(self) -> int:
         """Returns the number of samples in this tar, chosen or not."""
@@ -65,10 +66,20 @@ class InputShard:
                 return count_samples(file)
             return sum(1 for _ in TarReader(file, hashing=False))  # a store's stream has no cheap seek
 
+    def is_damaged(self) -> bool:
+        """Returns whether something in this tar cannot be read; reads all of it."""
+        folder, file_name = self.split_path()
+        with folder.open(file_name) as file:
+            reader = TarReader(file, hashing=False)
+            for _ in reader:  # the damage is known at the end
+                pass
+            return bool(reader.damage)
+
 
 def choose_samples(shards: Sequence[InputShard], options: ChosenRows) -> list[InputShard]:
     """Returns the tars with chosen samples, each with its choice. A limit opens no tar after the last one of these."""
-    chosen = choose_rows(options, shards, lambda shard: shard.source, InputShard.count_samples)
+    name, count = attrgetter("source"), InputShard.count_samples
+    chosen = choose_rows(options, shards, name, count, InputShard.is_damaged)
     return [replace(shard, choice=choice) for shard, choice in chosen]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 from curation.sources import SourceReader
+from curation.sources.formats.joined_file import JoinedFile
 from pipelines.cluster.runner import Runner
 from pipelines.inputs import parquet_rows
 from pipelines.inputs.row_choice import RowChoice, choose_rows
@@ -65,6 +66,10 @@ class RowRange:
             return self.stop - self.start
         return InputShard("", self.path).count_samples()
 
+    def is_damaged(self) -> bool:
+        """Returns whether it is a tar in which something cannot be read. Other files end the run where they cannot."""
+        return self.stop is None and InputShard("", self.path).is_damaged()
+
     def mark_rows(self) -> Iterator[bool]:
         """Yields for each row whether it is chosen, without end."""
         return itertools.repeat(True) if self.choice is None else self.choice.mark_rows()
@@ -109,7 +114,11 @@ def cut_files(
     order = {path: number for number, path in enumerate(files)}
     found.sort(key=lambda row_range: (order[row_range.path], row_range.start))
     chosen = choose_rows(
-        options, list(enumerate(found)), lambda unit: f"{unit[0]:08d}", lambda unit: unit[1].count_rows()
+        options,
+        list(enumerate(found)),
+        lambda unit: f"{unit[0]:08d}",
+        lambda unit: unit[1].count_rows(),
+        lambda unit: unit[1].is_damaged(),
     )
     return [(number, replace(row_range, choice=choice)) for (number, row_range), choice in chosen]
 
@@ -219,12 +228,23 @@ def _read_json_items(file: BinaryIO, reader: SourceReader, row_range: RowRange, 
     assert reader.items is not None
     try:
         if reader.offsets is None:
-            yield from itertools.islice(reader.items(file), row_range.start, stop)
+            items: Iterator[Any] = itertools.islice(reader.items(file), row_range.start, stop)
         else:
             items = reader.items(file, row_range.item_offset, row_range.start)
-            yield from itertools.islice(items, stop - row_range.start)
+            items = itertools.islice(items, stop - row_range.start)
+        yield from items if reader.joined is None else _join_items(items, reader.joined, row_range.path)
     except UsageError as error:
         raise UsageError(f"{row_range.path}: {error}") from None
+
+
+def _join_items(items: Iterator[Any], joined: JoinedFile, path: str) -> Iterator[Any]:
+    folder, name = split_path(path)
+    other = joined.find_name(name)
+    with folder.open(other) as file:
+        try:
+            yield from joined.join(items, file)
+        except UsageError as error:
+            raise UsageError(f"{other}: {error}") from None
 
 
 def _check_lines(file: BinaryIO, reader: SourceReader, path: str) -> None:

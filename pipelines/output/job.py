@@ -13,13 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 from pipelines.cluster.runner import Runner
 from pipelines.output.card import write_card
 from pipelines.output.claim import claim, is_claimed
+from pipelines.output.replacement import finish_replacements
 from pipelines.output.totals import RunClock, RunTimes, Totals, add_up_manifests, check_damage
 from pipelines.output.writer import commit
 from pipelines.recipes.base import Recipe
 from pipelines.terminal.progress import Progress
 from schemas.activity import report_activity
 from schemas.errors import UsageError
-from schemas.output_set.layout import CARD, DATA, MANIFESTS, PARTS, REPORT, UNFINISHED, read_manifests
+from schemas.output_set.layout import CARD, CROISSANT, DATA, MANIFESTS, PARTS, REPORT, UNFINISHED, read_manifests
 from schemas.output_set.lock import Lock, lock_output
 from schemas.output_set.manifest import Manifest
 from schemas.output_set.report import write_report
@@ -204,6 +205,8 @@ def run_job(job: Job[U], output: str) -> Totals:
     name = f"{job.recipe.kind} --claim" if job.is_shared else job.recipe.kind
     with lock_output(folder, name, is_shared=job.is_shared) as lock:
         with report_activity(f"{job.title}: reading what {folder.url} holds"):
+            if not job.is_shared:  # no retry is at work beside this run, but one may have been killed
+                finish_replacements(folder, job.recipe.kind)
             done = read_manifests(folder)
         context = Context(folder, Runner.open(run, needs_cluster=job.needs_cluster), done)
         with report_activity(f"{job.title}: planning the work"):
@@ -215,7 +218,8 @@ def run_job(job: Job[U], output: str) -> Totals:
         clock = RunClock()
         if todo := [unit for unit in units if not job.is_done(context, unit)]:
             folder.write(UNFINISHED, b"")
-            folder.remove(REPORT)  # it shows the set as it was before
+            for name in (REPORT, CROISSANT):  # they describe the set as it was before
+                folder.remove(name)
             for name in (name for unit in todo for name in job.find_leftovers(context, unit)):
                 folder.remove(f"{MANIFESTS}/{name}.json")
             todo = job.prepare(context, todo)

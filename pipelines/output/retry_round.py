@@ -1,10 +1,10 @@
 """Keeps what a retry works on, so that one that was killed is resumed and works on no row twice."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipelines.output.replacement import STAGED
+from pipelines.output.totals import add_up_manifests
 from schemas.errors import UsageError
 from schemas.output_set.layout import MAX_MANIFEST, PARTS, UNFINISHED
 from schemas.output_set.manifest import Manifest, seal, unseal
@@ -64,6 +64,6 @@ def clear_round(output: Folder) -> None:
 
 def describe_nothing(output: Folder, done: Mapping[str, Manifest], reason: str | None) -> str:
     """Returns the message that no quarantined row is retried, with what is quarantined."""
-    held: Counter[str] = sum((Counter(manifest.reasons) for manifest in done.values()), Counter())
+    held = add_up_manifests(done.values()).reasons
     found = ", ".join(f"{count:,} {name}" for name, count in held.most_common()) or "no row is quarantined"
     return f"{output.url}: nothing to retry{'' if reason is None else f' for {reason}'} ({found})"

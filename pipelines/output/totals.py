@@ -158,6 +158,9 @@ def check_not_empty(result: Totals, output: str) -> None:
     """Raises `EmptyOutputError` with the count of each reason, if rows went in and all were left out."""
     if result.rows_chosen > 0 and result.rows_out == 0:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in result.reasons.most_common())
+        reasons += "".join(
+            f"; {count:,} more left out by {option}" for option, count in result.left_out.items() if count
+        )
         raise EmptyOutputError(
             f"{output}: none of {result.rows_chosen:,} rows came out ({reasons or 'no reason is recorded'}): "
             f"see {QUARANTINE}/ there for the details of each"

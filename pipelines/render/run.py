@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from curation.captions.family import BaseCaptionOptions
 from curation.engines.stages import get_caption_name
+from pipelines.inputs.row_choice import describe_other_choice
 from pipelines.inputs.row_filter import RowFilter
 from pipelines.inputs.row_keys import find_key, order_files
 from pipelines.output.job import Context, Job, run_job
@@ -64,7 +65,9 @@ class RenderJob(Job[Manifest]):
         return 1 if choice is None else choice.chosen
 
     def describe_change(self, unit: Manifest | None, manifest: Manifest) -> str:
-        """See `Job`. Captions remain valid if their annotations have been removed."""
+        """See `Job`. Captions remain valid if their annotations have been removed, unless they were chosen of these."""
+        if other := describe_other_choice(self.recipe, self._choices.get(manifest.name), manifest.rows_chosen):
+            return other
         held, now = manifest.fingerprints, self._rendering.fingerprints
         if changed := next((name for name in FILES if held.get(name) != now.get(name)), None):
             return f"the {changed} has" if changed != "leaks" else "the phrases of leaks have"

@@ -50,7 +50,6 @@ class RetryAnnotateJob(AnnotateJob):
                 f"{context.output.url} is not finished: {len(unfinished)} shards are missing; the command that made it "
                 "resumes it"
             )
-        self._round.write(context.output)
         return units
 
     def is_done(self, context: Context, unit: InputShard) -> bool:
@@ -77,9 +76,10 @@ class RetryAnnotateJob(AnnotateJob):
         clear_round(output)
 
     def check_unchanged(self, context: Context, units: Mapping[str, InputShard]) -> None:
-        """See `Job`. Checks the shards alone whose rows are retried."""
+        """See `Job`. Checks nothing where nothing is retried; else the round begins, if nothing has changed."""
         if units:
             super().check_unchanged(context, units)
+            self._round.write(context.output)
 
     def _count_keys(self, context: Context, shard: str) -> int:
         if shard not in self._keys:

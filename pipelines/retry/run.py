@@ -29,6 +29,7 @@ def retry(recipe: Recipe, output: str, reason: str | None = None) -> Totals:
     or inputs have changed.
     """
     folder = Folder(output)
+    folder.check_output()
     with lock_output(folder, "retry"):
         finish_replacements(folder, recipe.kind)
     if folder.exists(UNFINISHED) and not folder.list_files(STAGED):

@@ -78,7 +78,9 @@ def has_changed(unit: ShardUnit | None, manifest: Manifest, captions: CaptionSet
         return True
     expected = [(sample_range.shard.label, sample_range.shard.get_size()) for sample_range in unit.sample_ranges]
     read = [(file.path, file.size) for file in manifest.inputs if file != captions.revision]
-    return captions.revision not in manifest.inputs or expected != read or unit.rows != manifest.rows_in
+    if captions.revision not in manifest.inputs or expected != read:
+        return True
+    return (unit.rows, unit.rows - unit.left_out) != (manifest.rows_in, manifest.rows_chosen)
 
 
 def cut_units(censuses: list[Census], samples: int) -> list[ShardUnit]:

@@ -37,7 +37,10 @@ class ShardJob(Job[ShardUnit]):
         """See `Job`."""
         recipe = self.recipe
         condition = open_condition(recipe)
-        inputs = choose_samples(list_labelled_shards(recipe.images, ".tar"), recipe)
+        shards = list_labelled_shards(recipe.images, ".tar")
+        for one in shards if recipe.by_reference else ():
+            make_tar_path(one.path)  # refuses it before any tar is read
+        inputs = choose_samples(shards, recipe)
         self._counter = load_token_counter(recipe.tokenizer, recipe.run.allow_download) if recipe.tokenizer else None
         with context.show_progress("join", len(inputs), "samples") as progress:
             censuses = []

@@ -12,8 +12,8 @@ from pipelines.terminal.tables import make_cell
 from schemas.terminal import print_result
 
 NAMES = {"a": "A", "b": "B", "null": "A again"}
-UNEQUAL_TOKENS = 0.02
-"""The difference of the tokens seen, relative, that is told: packing leaves 1 % of positions empty."""
+UNEQUAL = 0.02
+"""The difference of the tokens or images seen, relative, that is told: packing leaves 1 % of positions empty."""
 
 
 def print_comparison_plan(found: Mapping[str, Any]) -> None:
@@ -22,7 +22,7 @@ def print_comparison_plan(found: Mapping[str, Any]) -> None:
         if arm in found["steps"]:
             steps, samples = found["steps"][arm], found["samples"][arm]
             print_result(f"{NAMES[arm]}: {path}, {steps:,} steps; a pass has {samples:,} samples")
-    print_result(f"budget: {found['positions']:,} positions for each training")
+    print_result(f"budget: {_describe_positions(found)} for each training")
     print_result(_describe_order(found["order_difference"]))
     trainings = found["trainings"]
     finished = sum(one["is_finished"] for one in trainings)
@@ -72,12 +72,30 @@ def _print_notes(found: Mapping[str, Any]) -> None:
         f"{name} {own['tokens']:,.0f} tokens, {own['images']:,.0f} images, {own['samples']:,.0f} samples"
         for name, own in seen.items()
     )
-    print_result(f"seen in {found['positions']:,} positions, on average: {listed}")
+    print_result(f"seen in {_describe_positions(found)}, on average: {listed}")
     if len(found["seeds"]["a"]) < FEWEST_SEEDS:
         print_result("warning: intervals from 2 seeds hold the truth in 90% to 96% of cases only: use 3 or more")
-    least, most = sorted(own["tokens"] for own in seen.values())
-    if least < (1 - UNEQUAL_TOKENS) * most:
+    tokens, images = ([own[name] for own in seen.values()] for name in ("tokens", "images"))
+    if found.get("equal") == "images":
+        return
+    if _are_unequal(tokens):
         print_result("warning: the tokens seen differ, because one recipe's sequences have more padding")
+    if _are_unequal(images):
+        print_result(
+            f"images: B has seen {images[1] / images[0]:.0%} of A's; --equal images compares at as many images"
+            if images[0]
+            else "images: A has seen none, and B some"
+        )
+
+
+def _are_unequal(values: Sequence[float]) -> bool:
+    return min(values) < (1 - UNEQUAL) * max(values)
+
+
+def _describe_positions(found: Mapping[str, Any]) -> str:
+    if by_arm := found.get("positions_by_arm"):
+        return f"{by_arm['a']:,} positions of A and {by_arm['b']:,} of B"
+    return f"{found['positions']:,} positions"
 
 
 def _describe_order(difference: str | None) -> str:

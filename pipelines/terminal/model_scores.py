@@ -9,6 +9,8 @@ from rich.table import Table
 from pipelines.terminal.tables import format_estimate, make_cell
 from schemas.terminal import print_result
 
+_LEFT_OUT = {"other_splits": "of other splits", "limit": "beyond `limit`"}
+
 
 def print_model_scores(found: dict[str, Any]) -> None:
     """Prints scores, as returned by `pipelines.evaluate.model_scores.ModelScores.to_dict`: a row for each figure."""
@@ -34,7 +36,10 @@ def print_model_scores(found: dict[str, Any]) -> None:
         print_result("difference: from the other model, on the same questions")
     for task in found["tasks"]:
         notes = [f"{count:,} rows quarantined as {reason}" for reason, count in task["quarantined"].items()]
-        notes += [f"{task['errors']:,} questions too long for the model, scored as not answered"] * bool(task["errors"])
+        notes += [f"{count:,} rows left out: {_LEFT_OUT[what]}" for what, count in task["left_out"].items()]
+        notes += [f"{task['errors']:,} questions that the model could not take, scored as not answered"] * bool(
+            task["errors"]
+        )
         notes += [f"{task['cut']:,} answers cut by max_new_tokens"] * bool(task["cut"])
         notes += [f"{count:,} without a verdict: {reason}" for reason, count in task["without_verdict"].items()]
         if task["scored_by"].startswith("judge "):
@@ -54,12 +59,17 @@ def _print_leaks(task: dict[str, Any]) -> None:
         f"{', '.join(compared['sets'])}: {leaks['by_image']:,} by an image, {leaks['by_text']:,} by a text, "
         f"{leaks['by_both']:,} by both in one of its {compared['samples']:,} samples"
     )
+    if count := leaks["by_short_text"]:
+        print_result(f"  {count:,} of them by a text of under 8 words alone, which may be asked about any image")
+    if count := compared.get("questions_with_short_texts"):
+        print_result(f"  {count:,} questions have texts of 3 to 7 words alone, found where a line or sentence is equal")
     for what in ("images", "texts"):
         if count := compared[f"questions_without_{what}"]:
             print_result(f"  {count:,} questions have no {what[:-1]} that can be compared")
     for pair in leaks["pairs"]:
         found = [f"image, {pair['distance']} of 256 bits differ"] if pair["distance"] is not None else []
-        found += [f"text, {pair['share']:.0%} of its 8-grams"] if pair["share"] is not None else []
+        of = "a whole line or sentence" if pair["is_short"] else f"{pair['share'] or 0:.0%} of its 8-grams"
+        found += [f"text, {of}"] if pair["share"] is not None else []
         print_result(f"  {pair['question']} = {pair['set']}/{pair['key']} ({'; '.join(found)})")
     if leaks["questions"]:
         figure, estimate = next(iter(leaks["figures"].items()))

@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from schemas.errors import UsageError
-from schemas.masking import mask_secrets
+from schemas.masking import MASK, mask_secrets
 from schemas.storage.folder import Folder, split_path
 
 STORES = ("s3", "s3a", "gs", "gcs")
@@ -24,6 +24,8 @@ STORES = ("s3", "s3a", "gs", "gcs")
 
 ADVICE = "restore it, or if it was moved, pass --images (in a recipe, images) with the present folder of the images"
 """What to do about a tar that is missing."""
+
+_MASKED_QUERY = f"?{MASK}"
 
 Places = Mapping[str, str]
 """The present folder or URL, by a recorded folder or one above it."""
@@ -57,9 +59,20 @@ class ImageFolder(BaseModel):
 
 @lru_cache(64)
 def make_tar_path(path: str) -> str:
-    """Returns the absolute path of a local tar, or the URL of another one, without secrets, as an index stores it."""
+    """Returns the absolute path of a local tar, or the URL of another one, without a password, as an index stores it.
+
+    Raises `UsageError` for a URL with a query: it may be a secret, and no image is found without it.
+    """
     folder, name = split_path(path)
-    return _make_absolute(folder.get_local_path(name)) if folder.is_local else mask_secrets(path)
+    if folder.is_local:
+        return _make_absolute(folder.get_local_path(name))
+    url = mask_secrets(path)
+    if _MASKED_QUERY in url:
+        raise UsageError(
+            f"{url}: a set by reference stores no query of a URL, because it may be a secret: give URLs without one, "
+            "copy the tars first, or leave out by_reference"
+        )
+    return url
 
 
 def describe_folders(tars: Iterable[str], output: Folder) -> list[ImageFolder]:
@@ -88,8 +101,10 @@ def locate_folders(output: Folder, recorded: Iterable[ImageFolder], places: Plac
 def locate_tar(tar: str, folders: Mapping[str, str]) -> str | None:
     """Returns the present path or URL of a tar; None for one in a folder that is not among `folders`."""
     folder, name = split_tar_path(tar)
-    place = folders.get(folder)
-    return None if place is None or not name.partition("?")[0].endswith(".tar") else f"{place.rstrip('/')}/{name}"
+    place, name = folders.get(folder), name.removesuffix(_MASKED_QUERY)  # sets of older versions may have one
+    is_on_web = tar.lower().startswith(("http://", "https://"))
+    is_tar = (name.partition("?")[0] if is_on_web else name).endswith(".tar")
+    return f"{place.rstrip('/')}/{name}" if place is not None and is_tar else None
 
 
 def parse_places(values: Sequence[str], recorded: Iterable[ImageFolder]) -> dict[str, str]:

@@ -141,6 +141,11 @@ class Manifest(BaseModel):
             parts = [f"{self.rows_out} out", f"{quarantined} quarantined"] + [f"{left_out} left out"] * bool(left_out)
             raise ShardloomError(f"{self.name}: {self.rows_in} rows in, but {' and '.join(parts)}")
 
+    @property
+    def rows_chosen(self) -> int:
+        """Returns the number of rows that the recipe chooses."""
+        return self.rows_in - sum(self.left_out.values())
+
     def to_json(self) -> bytes:
         """Returns the file's bytes, sealed so that a change of any byte is detected."""
         return seal(self.model_dump(mode="json"))

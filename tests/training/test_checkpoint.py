@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -162,6 +163,31 @@ def test_full_disk(held: runs.Trainer, tmp_path: Path, capsys: pytest.CaptureFix
         checkpoint = find_latest(disk / "checkpoints", ALONE)
         assert checkpoint is not None
         assert checkpoint.state.step == 1
+
+
+def test_the_best_checkpoint_stays_until_a_better_one_is_written(held: runs.Trainer, tmp_path: Path) -> None:
+    """A better one that the disk has no room for takes nothing away, and later ones do not push the best out."""
+    size = sum(tensor.numel() * 4 for tensor in collect_tensors(held.model, held.optimizer).values())
+
+    def save_step(saver: CheckpointSaver, step: int, is_best: bool) -> None:
+        saver.save(held.model, held.optimizer, RunState(step, {}, {}, "", {}, {}), is_best)
+        saver.wait()
+
+    with small_disk(tmp_path / "disk", int(size * 2.5)) as disk:
+        with CheckpointSaver(disk / "checkpoints", CheckpointOptions(keep=1), ALONE) as saver:
+            save_step(saver, 1, is_best=True)
+            assert saver.best_step == 1
+            (disk / "other").write_bytes(bytes(size))
+            save_step(saver, 2, is_best=True)
+            assert saver.failure is not None
+            assert saver.best_step == 1
+            (disk / "other").unlink()
+            save_step(saver, 3, is_best=False)
+        assert list_checkpoints(disk / "checkpoints") == [format_checkpoint_name(step) for step in (3, 1)]
+        with CheckpointSaver(disk / "checkpoints", CheckpointOptions(keep=1), ALONE, best_step=1) as saver:
+            shutil.rmtree(disk / "checkpoints" / format_checkpoint_name(3))
+            save_step(saver, 4, is_best=True)
+        assert list_checkpoints(disk / "checkpoints") == [format_checkpoint_name(4)]
 
 
 def test_training_goes_on_with_a_full_disk(tokenizer: Path, tmp_path: Path) -> None:

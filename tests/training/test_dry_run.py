@@ -64,6 +64,12 @@ def test_the_length_of_epochs(tokenizer: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_share_that_holds_nothing_out(tokenizer: Path, tmp_path: Path) -> None:
+    """Refused as training refuses it."""
+    with pytest.raises(UsageError, match=r"^data\.held_out: it holds out no sample that can be used; raise held_out\."):
+        list(dry_run(runs.packed(tmp_path, tokenizer, data={"held_out": {"share": 1e-12}})))
+
+
 def test_ranks_that_cannot_be(tokenizer: Path) -> None:
     with pytest.raises(UsageError, match="--ranks 0: must be at least 1"):
         list(dry_run(runs.recipe(tokenizer), 0))

@@ -104,7 +104,23 @@ def test_a_format_is_checked_before_weights_are_read(run: Path, tmp_path: Path) 
         export_checkpoint(str(run / "model"), output=str(run), kind="hf")
 
 
+def test_an_export_is_rounded(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run / "model", tmp_path / "model")
+    folder = export_checkpoint(str(tmp_path / "model"), dtype="bf16")
+    assert folder == tmp_path / "model-bf16"
+    whole, half = (load_file(one / "model.safetensors") for one in (run / "model", folder))
+    assert all(torch.equal(half[name], tensor.to(torch.bfloat16)) for name, tensor in whole.items())
+    assert contents(folder)["config.json"] == contents(run / "model")["config.json"]
+    assert contents(export_checkpoint(str(folder), output=str(tmp_path / "again"))).keys() == contents(folder).keys()
+
+
 def test_what_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^export: --output s3://bucket/model: a model is written to a folder on a"):
+        export_checkpoint(str(run), output="s3://bucket/model")
+    shutil.copytree(run / "model", tmp_path / "ended/model")
+    with pytest.raises(UsageError, match=r"ended is neither a run .*; pass .*ended/model, its export$"):
+        export_checkpoint(str(tmp_path / "ended"))
+    shutil.rmtree(tmp_path / "ended")
     with pytest.raises(UsageError, match=r"run has no checkpoint of step 3, only step-00000001, step-00000002$"):
         export_checkpoint(str(run), 3)
     with pytest.raises(UsageError, match=rf"^export: {tmp_path} is neither a run with checkpoints nor a checkpoint; "):

@@ -12,7 +12,7 @@ from curation.mixture.held_out import HeldOut
 from curation.mixture.image_tokens import MULTIMODAL_TOKENS
 from curation.mixture.options import get_source_name
 from curation.mixture.plan import Mixture, Source, plan_mixture
-from curation.mixture.sources import open_sources
+from curation.mixture.sources import SourceSet, open_sources
 from schemas.errors import UsageError
 from training.data.counting import PartTokenCounter
 from training.data.held_out.sets import check_no_overlap, make_held_out_set_options
@@ -77,8 +77,7 @@ def build_pack_plan(
         ),
         "the text": _hash([markup.fingerprint, [rule.model_dump(mode="json") for rule in rules]]),
     }
-    share = None if options.held_out is None else options.held_out.share
-    held_out = None if share is None else HeldOut(share, options.seed)
+    held_out = _hold_out_share(options, sets)
     if held_out is not None:  # as runs name their data that hold nothing out
         fingerprint["the held-out samples"] = _hash([held_out.share, held_out.seed])
     form = SequenceFormat(
@@ -96,6 +95,16 @@ def build_pack_plan(
         check_no_overlap(sources_in_order, held_out_sets.sources)
         fingerprint["the held-out sets"] = _hash(held_out_sets.fingerprint)
     return PackPlan(plan, sources_in_order, form, fingerprint, held_out, held_out_sets)
+
+
+def _hold_out_share(options: DataOptions, sets: Sequence[SourceSet]) -> HeldOut | None:
+    """Returns what is held out of the sources. Raises `UsageError` if no sample is left to train on."""
+    if options.held_out is None or options.held_out.share is None:
+        return None
+    held_out = HeldOut(options.held_out.share, options.seed)
+    if all(held_out.holds_all(one.name, one.length) for one in sets):
+        raise UsageError("data.held_out: it holds out all samples, and none is left to train on; lower held_out.share")
+    return held_out
 
 
 def _select_measures(options: DataOptions, table: SampleTable, markup: Markup) -> dict[str, NDArray[np.int32]]:

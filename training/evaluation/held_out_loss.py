@@ -3,12 +3,14 @@
 import json
 import math
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from schemas.log import LOG
+from training.checkpoint import format_checkpoint_name
 from training.data.assemble import Assembler
 from training.data.plan import Cursor, make_empty_pack
 from training.evaluation.held_out_parts import HeldOutPart, pack_held_out
@@ -104,8 +106,20 @@ class HeldOutLog:
     @property
     def best_step(self) -> int | None:
         """Returns the step of the lowest loss, the earliest of several; None before the first computation."""
-        finite = [line for line in self._lines if math.isfinite(line["loss"])]
+        finite = self._finite_lines
         return min(finite, key=lambda line: float(line["loss"]))["step"] if finite else None
+
+    @property
+    def _finite_lines(self) -> list[dict[str, Any]]:
+        return [line for line in self._lines if math.isfinite(line["loss"])]
+
+    def find_best_kept(self, names: Collection[str]) -> int | None:
+        """Returns the step of the lowest loss among those whose checkpoints, of these names, are there.
+
+        That of the lowest of all may never have been written, on a full disk.
+        """
+        kept = [line for line in self._finite_lines if format_checkpoint_name(line["step"]) in names]
+        return min(kept, key=lambda line: float(line["loss"]))["step"] if kept else None
 
     def record(self, step: int, is_last: bool) -> bool:
         """Computes and logs the loss if it is due after `step`. Returns whether it is the lowest so far."""

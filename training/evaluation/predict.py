@@ -15,13 +15,14 @@ from curation.tasks.images import QuestionImages
 from curation.tasks.options import TaskOptions
 from curation.tasks.predictions import Prediction
 from curation.tasks.prompts import QuestionPrompter, Shot
-from curation.tasks.question import Question
+from curation.tasks.question import IMAGE_MARKER, Question
 from schemas.errors import UsageError, to_one_line
 from schemas.records.quarantine import QuarantinedRow, Rejected
 from training.checkpoint_model import LoadedModel
 from training.data.chat import ChatTemplate
 from training.evaluation.choices import compute_choice_losses
 from training.evaluation.prompts import DecodedShot, format_chat, format_document
+from training.evaluation.task_fit import check_task, make_no_tower_error
 from training.inference import decode_for_model
 from training.model.generate import GenerateOptions, Prompt, answer_batch
 
@@ -60,17 +61,11 @@ class Predictor:
         self._prompter = QuestionPrompter(task.prompt, shows_choice_text=task.answer_by == "perplexity")
         self._options = GenerateOptions(max_new_tokens=task.max_new_tokens, stop=tuple(task.stop), beams=task.beams)
         self._full_resolution = None if task.demonstrations is None else task.demonstrations.full_resolution
-        if self._full_resolution is not None and not loaded.model.options.any_resolution.enabled:
-            raise UsageError(
-                "demonstrations.full_resolution: this model sees each image in one tile, so that there is no lower "
-                "resolution; leave it out"
-            )
+        check_task(task, loaded.model.options, loaded.prompts)
         self._closing: Sequence[int] = ()
         self.lost_demonstrations: set[str] = set()
         """The ids of demonstrations whose images could not be used: others were drawn in their place."""
         if task.prompt.format == "chat":
-            if loaded.prompts.template_fault is not None:
-                raise UsageError("prompt.format: this model was trained on no conversations; set it to document")
             self._closing = ChatTemplate.from_prompts(loaded.tokenizer, loaded.prompts).find_closing("assistant")
 
     def predict(
@@ -121,7 +116,7 @@ class Predictor:
     def _decode(self, shot: Shot, images: QuestionImages, as_thumbnails: bool = False) -> DecodedShot:
         model = self._loaded.model
         if model.options.vision is None and any(not isinstance(part, str) for part in shot.question):
-            raise UsageError("evaluate: this model has no vision tower and takes no images; give it texts alone")
+            raise make_no_tower_error()
         return DecodedShot(
             [
                 part
@@ -176,6 +171,10 @@ class Predictor:
 
     def _judge_choices(self, one: _Asked) -> Prediction:
         loaded, choices = self._loaded, self._prompter.render_choices(one.question)
+        if any(IMAGE_MARKER in choice for choice in one.question.choices):
+            raise UsageError("evaluate: its choices are images, whose perplexity the model does not give")
         losses = compute_choice_losses(loaded.model, loaded.tokenizer, one.prompt, choices)
+        if not np.isfinite(losses).all():
+            raise UsageError("evaluate: the model gives a choice no finite loss")
         letter = LETTERS[int(np.argmin(losses))]
         return replace(one.row, prediction=letter, is_complete=True, choice_losses=tuple(losses))

@@ -19,10 +19,13 @@ _TEMPLATE = """\
 {{%- endif -%}}
 {{%- if turn.previous is none -%}}
 {{{{ beginnings[message.role] }}}}
-{{%- elif turn.previous == "system" and message.role == "user" -%}}
+{{%- elif turn.previous != message.role -%}}
+{{{{ closings[turn.previous] }}}}
+{{%- if turn.previous == "system" and message.role == "user" -%}}
 {{{{ {after_system} }}}}
 {{%- else -%}}
 {{{{ openings[message.role] }}}}
+{{%- endif -%}}
 {{%- endif -%}}
 {{%- if message.content is string -%}}
 {{{{ message.content | trim }}}}
@@ -30,14 +33,18 @@ _TEMPLATE = """\
 {{%- for part in message.content -%}}
 {{%- if part.type == "image" -%}}
 {{{{ {image} }}}}
-{{%- else -%}}
+{{%- elif part.type == "text" -%}}
 {{{{ part.text | trim }}}}
+{{%- else -%}}
+{{{{ raise_exception("there is no part of type " ~ part.type ~ ": use text or image") }}}}
 {{%- endif -%}}
 {{%- endfor -%}}
 {{%- endif -%}}
-{{{{ closings[message.role] }}}}
 {{%- set turn.previous = message.role -%}}
 {{%- endfor -%}}
+{{%- if turn.previous is not none -%}}
+{{{{ closings[turn.previous] }}}}
+{{%- endif -%}}
 {{%- if add_generation_prompt -%}}
 {{{{ openings["assistant"] if turn.previous is not none else beginnings["assistant"] }}}}
 {{%- else -%}}
@@ -49,7 +56,8 @@ _TEMPLATE = """\
 def build_jinja(tokenizer: TextTokenizer, prompts: PromptOptions) -> str | None:
     """Returns the template; None for a model that was trained on no conversations.
 
-    A message's content is a text, or a list of texts and images.
+    A message's content is a text, or a list of texts and images. Messages of one role that follow each other are one
+    turn, as in training.
     """
     if prompts.template_fault is not None:
         return None

@@ -1,7 +1,7 @@
 """Lists the formats of exports, and refuses a model that a format cannot hold, before its weights are read."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from curation.images.tile_grids import XGEN_GRIDS
 from schemas.errors import UsageError
@@ -59,6 +59,9 @@ def _list_llava_requirements(model: ResamplerLMM) -> Iterator[_Requirement]:
     language = model.language
     bias = language.head_bias is not None or language.added_head.bias is not None
     yield not bias, "head_bias: false"
+    own: Any = language.lm.get_output_embeddings()  # type: ignore[no-untyped-call]
+    kind = language.lm.config.model_type
+    yield own.bias is None, f"a language model whose head has no bias, and that of {kind} has one"
 
 
 def _list_xgen_mm_requirements(model: ResamplerLMM) -> Iterator[_Requirement]:

@@ -13,9 +13,7 @@ def make_generation_config(tokenizer: TextTokenizer, prompts: PromptOptions) -> 
     """Returns transformers' settings of greedy generation."""
     from transformers import GenerationConfig
 
-    closing: tuple[int, ...] = ()
-    if prompts.template_fault is None:
-        closing = ChatTemplate.from_prompts(tokenizer, prompts).find_closing("assistant")
+    closing = find_answer_closing(tokenizer, prompts)
     return GenerationConfig(  # type: ignore[no-untyped-call]
         bos_token_id=tokenizer.bos,
         do_sample=False,
@@ -24,3 +22,10 @@ def make_generation_config(tokenizer: TextTokenizer, prompts: PromptOptions) -> 
         pad_token_id=tokenizer.special.pad,
         suppress_tokens=list_banned_tokens(tokenizer.special),
     )
+
+
+def find_answer_closing(tokenizer: TextTokenizer, prompts: PromptOptions) -> tuple[int, ...]:
+    """Returns the tokens that close the assistant's turn; none for a model that was trained on no conversations."""
+    if prompts.template_fault is not None:
+        return ()
+    return ChatTemplate.from_prompts(tokenizer, prompts).find_closing("assistant")

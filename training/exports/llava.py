@@ -9,12 +9,12 @@ from torch import Tensor
 
 from training.exports.card import write_card
 from training.exports.chat_template import build_jinja
-from training.exports.folder import open_export
 from training.exports.generation import make_generation_config
 from training.exports.hf.tokenizer import has_equal_prompts, make_tokenizer
 from training.exports.part_configs import make_text_config, make_vision_config
 from training.exports.tables import convert_decoder, join_tables
 from training.model.config import PromptOptions
+from training.model.folders.new import open_export
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import MAX_FILE_BYTES
 from training.model.tokens import IMAGE, TextTokenizer
@@ -63,12 +63,13 @@ def write_llava(
         whole = LlavaForConditionalGeneration(config)
     whole.load_state_dict(converted, assign=True)
     whole.generation_config = make_generation_config(tokenizer, prompts)
-    processor = _make_processor(tower, tokenizer, prompts)
     with open_export(target) as folder:
+        processor = _make_processor(tower, tokenizer, prompts)
         whole.save_pretrained(folder, max_shard_size=max_file_bytes)
         processor.save_pretrained(folder)
         has_chat = processor.chat_template is not None
-        write_card(folder, model, "llava", has_chat, has_equal_prompts(processor.tokenizer, tokenizer, prompts))
+        is_exact = has_equal_prompts(processor.tokenizer, tokenizer, prompts)
+        write_card(folder, "llava", model, tokenizer, prompts, has_chat, is_exact)
 
 
 def _name_strategy(tower: ImageEncoder) -> Literal["default", "full"]:

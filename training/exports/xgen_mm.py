@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from training.exports.folder import open_export
 from training.exports.generation import make_generation_config
 from training.model.config import PromptOptions
+from training.model.folders.new import open_export
 from training.model.lmm import ResamplerLMM
 from training.model.part_configs import dump_config
 from training.model.pretrained import CONFIG_FILE, MAX_FILE_BYTES, write_weights

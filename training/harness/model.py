@@ -19,7 +19,7 @@ from training.checkpoint_model import load_model
 from training.evaluation.model_folder import find_model_folder
 from training.evaluation.predict import Predictor
 from training.harness.pictures import make_question
-from training.harness.settings import PromptFormat, make_task
+from training.harness.settings import make_task, read_prompt_format
 from training.inference import move_to_device, resolve_device
 
 
@@ -33,7 +33,7 @@ class ShardloomModel(lmms):  # type: ignore[misc]  # lmms-eval is in an environm
         pretrained: str,
         batch_size: int | str = 1,
         device: str | None = None,
-        format: PromptFormat = "document",
+        format: str = "document",
         **others: Any,
     ) -> None:
         """Loads the model, on a GPU in bf16. Raises `UsageError` for a folder that is no model, and unknown arguments.
@@ -46,7 +46,7 @@ class ShardloomModel(lmms):  # type: ignore[misc]  # lmms-eval is in an environm
             raise UsageError(f"lmms-eval: --model_args: shardloom has no {', '.join(sorted(others))}")
         if not str(batch_size).isdecimal() or int(batch_size) < 1:
             raise UsageError(f"lmms-eval: --batch_size {batch_size}: pass a number, 1 or more")
-        self.batch_size, self._format = int(batch_size), format
+        self.batch_size, self._format = int(batch_size), read_prompt_format(format)
         place = resolve_device("cpu" if device == "cpu" else "auto" if device in (None, "auto") else "cuda")
         if place == "cuda":
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from curation.images.upright import turn_upright
 from curation.tasks.question import IMAGE_MARKER, Question
 from schemas.errors import UsageError
 
@@ -26,7 +27,7 @@ def make_question(name: str, text: str, visuals: Sequence[Any] | None) -> Questi
 
 
 def encode_image(visual: Any) -> bytes:
-    """Returns the bytes of an image file, of an image that is decoded already a PNG with the same pixels.
+    """Returns the bytes of an image file, of an image that is decoded already a PNG with the same pixels, upright.
 
     Raises `UsageError` for what is no image.
     """
@@ -35,6 +36,7 @@ def encode_image(visual: Any) -> bytes:
     if not isinstance(visual, Image.Image):
         raise UsageError(f"lmms-eval: the task shows a {type(visual).__name__}; shardloom takes images and texts alone")
     file = io.BytesIO()
-    image = visual if visual.mode in _PNG_MODES else visual.convert("RGB")
+    upright = turn_upright(visual)  # a PNG would be without the orientation
+    image = upright if upright.mode in _PNG_MODES else upright.convert("RGB")
     image.save(file, "PNG", compress_level=_PNG_LEVEL)
     return file.getvalue()

@@ -16,6 +16,7 @@ from schemas.errors import UsageError
 from training.batch import IGNORE_INDEX, PADDING, Batch, SampleName
 from training.model.generation.beams import search_answers
 from training.model.generation.decoder import Decoder
+from training.model.generation.draws import RowDraws
 from training.model.generation.endings import Endings, list_banned_tokens
 from training.model.generation.options import GenerateOptions as GenerateOptions
 from training.model.generation.sampling import sample_answers
@@ -69,7 +70,7 @@ def answer_batch(
     options: GenerateOptions | None = None,
     closing: Sequence[int] = (),
 ) -> list[Answer]:
-    """Generates an answer to each prompt; with temperature 0 it is the same as for the prompt alone.
+    """Generates an answer to each prompt, which is the same as for the prompt alone with the same seed.
 
     Raises `UsageError` for a prompt that is empty or too long.
     """
@@ -78,11 +79,12 @@ def answer_batch(
     options = options or GenerateOptions()
     batch = build_prompt_batch(model, tokenizer, prompts)
     check_length(model, batch.tokens.shape[1], options)
+    draws = RowDraws.for_prompts(prompts, options.seed) if options.temperature else None
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return generate_answers(model, tokenizer, batch.to(model.device), options, closing)
+            return generate_answers(model, tokenizer, batch.to(model.device), options, closing, draws)
     finally:
         model.train(training)
 
@@ -152,18 +154,27 @@ def _cut_image(model: ResamplerLMM, image: DecodedImage | Image.Image) -> TiledI
 
 
 def generate_answers(
-    model: ResamplerLMM, tokenizer: TextTokenizer, batch: Batch, options: GenerateOptions, closing: Sequence[int] = ()
+    model: ResamplerLMM,
+    tokenizer: TextTokenizer,
+    batch: Batch,
+    options: GenerateOptions,
+    closing: Sequence[int] = (),
+    draws: RowDraws | None = None,
 ) -> list[Answer]:
     """Generates an answer to each row of a batch, as `answer_batch` does, with a model in evaluation mode.
 
-    The caller turns off gradients; in inference mode, a model that is being trained could not go on.
+    The caller turns off gradients; in inference mode, a model that is being trained could not go on. `draws` are needed
+    with a temperature.
     """
     endings = Endings(tokenizer, options, closing)
     forbidden = torch.tensor(list_banned_tokens(model.special), device=batch.tokens.device)
-    choose = search_answers if options.beams > 1 else sample_answers
     flex = model.language.implementation == "flex_attention"  # it would be compiled again for each length
     with model.language.use_attention("sdpa") if flex else nullcontext():
-        answers = choose(Decoder(model, batch, options.max_new_tokens), forbidden, endings, options)
+        decoder = Decoder(model, batch, options.max_new_tokens)
+        if options.beams > 1:
+            answers = search_answers(decoder, forbidden, endings, options)
+        else:
+            answers = sample_answers(decoder, forbidden, endings, options, draws)
     lengths = (batch.segments != PADDING).sum(dim=1).tolist()
     return [_read_answer(ids, length, tokenizer, endings) for ids, length in zip(answers, lengths, strict=True)]
 

@@ -6,19 +6,19 @@ the connector is called `resampler`, are read too.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import split_torch_state_dict_into_shards
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from schemas.errors import ShardloomError, UsageError, to_one_line
+from schemas.errors import UsageError, to_one_line
 from training.model.config import MODEL_TYPE, ModelOptions, PromptOptions
+from training.model.folders.new import CONFIG_FILE as CONFIG_FILE
+from training.model.folders.new import open_export
 from training.model.init_changes import KIND, VISION, InitChange, check_kinds, check_towers, renew_connector
 from training.model.lmm import ResamplerLMM
 from training.model.new_weights import leave_blank
@@ -26,8 +26,6 @@ from training.model.part_configs import dump_config, dump_vision_config, resolve
 from training.model.tokens import TextTokenizer, load_tokenizer
 from training.model.weights import INDEX_FILE, StoredTensor, fill, list_own_keys, read_tensors
 from training.model.xgen_mm import load_xgen_mm
-
-CONFIG_FILE = "config.json"
 
 MAX_FILE_BYTES = 5_000_000_000  # of a file of weights, as in folders on the hub
 _IRRELEVANT_SETTINGS = frozenset(("use_cache", "initializer_range", "bos_token_id", "eos_token_id", "pad_token_id"))
@@ -92,12 +90,6 @@ def build_like(
     return model.to(device)
 
 
-def check_is_new(folder: Path) -> None:
-    """Raises `UsageError` unless a model may be saved into the folder: it is not there, or empty."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"export: {folder} exists and is not empty; pass a new folder")
-
-
 def save_pretrained(
     model: ResamplerLMM,
     tokenizer: TextTokenizer,
@@ -113,28 +105,10 @@ def save_pretrained(
     written beside the folder and then renamed, so that a folder of this name is complete. With `replace`, an existing
     model stays until then. Raises `UsageError` when the folder is not empty, `ShardloomError` when it can't be written.
     """
-    folder = Path(folder)
-    if not (replace and folder.is_dir()):
-        check_is_new(folder)
-    unfinished, old = (folder.with_name(f".{folder.name}.{word}") for word in ("unfinished", "old"))
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        unfinished.mkdir(parents=True)
+    with open_export(Path(folder), replace) as unfinished:
         values = state or model.state_dict()
         write_weights(unfinished, {key: values[key] for key in list_own_keys(model)}, max_file_bytes)
         _write_description(unfinished, model, tokenizer, prompts or PromptOptions())
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.replace(old)
-        unfinished.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        what = to_one_line(error)
-        raise ShardloomError(
-            f"export: cannot write {folder}: {what}; free disk space, and save the model again"
-        ) from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def load_pretrained(folder: str | Path) -> tuple[ResamplerLMM, TextTokenizer]:

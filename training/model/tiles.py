@@ -28,6 +28,7 @@ from curation.images.decode import DecodeLimits, RgbImage
 from curation.images.decode import decode as decode_whole
 from curation.images.jpeg_scans import has_too_many_scans
 from curation.images.tile_grids import Grid, Size
+from curation.images.upright import ORIENTATION
 from training.model.anyres import (
     Layout,
     compute_shown_cells,
@@ -43,7 +44,6 @@ TiledImage = tuple[NDArray[np.uint8], NDArray[np.bool_], Grid]
 DECODE_LIMITS = DecodeLimits()
 
 _REDUCTION_MARGIN = 1.5
-_ORIENTATION = 0x0112  # the EXIF tag
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _decode_reduced_jpeg(data: bytes, needed: Callable[[Size], Size]) -> Decoded
         if min(size[0] // want[0], size[1] // want[1]) < 2 or size[0] * size[1] > DECODE_LIMITS.max_pixels:
             return None
         # Rotating it would move the partial pixels, which exceed the picture's extent, to the opposite side.
-        if image.mode not in ("RGB", "L") or image.getexif().get(_ORIENTATION, 1) != 1:
+        if image.mode not in ("RGB", "L") or image.getexif().get(ORIENTATION, 1) != 1:
             return None
         reduced = image.draft(None, (want[0], want[1]))
         return None if reduced is None else DecodedImage(_to_rgb_array(image), size, reduced[1][2:])

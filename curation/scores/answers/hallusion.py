@@ -1,16 +1,18 @@
 """Scores HallusionBench by a rule, where the publisher asks GPT-4 whether an answer says yes or no.
 
 A group of questions is a set: questions about a figure and about changed versions of it. Their ids end with the
-numbers of set, figure and question, `VD_illusion_0_1_0`.
+numbers of set, figure and question, `VD_illusion_0_1_0`. Figure 0 of the category VS stands for no figure.
 """
 
 import re
 from collections import defaultdict
 
 from curation.scores.answers.metric import AnsweredQuestion, Counts, Group, Metric
+from curation.scores.answers.yes_no import find_yes_or_no_fault
 from curation.scores.bootstrap import divide
 
 _WORD = re.compile(r"[a-z]+")
+_WITHOUT_FIGURE = "VS_"  # begins the groups whose figure 0 is none
 
 
 def read_yes_or_no(text: str) -> str | None:
@@ -26,7 +28,8 @@ def count_set(group: Group) -> Counts:
     for one in group:
         is_right = _is_right(one)
         _, figure, question = f"__{one.id}".rsplit("_", 2)
-        figures[figure] &= is_right
+        if not ((one.group or one.id).startswith(_WITHOUT_FIGURE) and figure == "0"):
+            figures[figure] &= is_right
         pairs[question] &= is_right
         right += is_right
     return {
@@ -51,4 +54,5 @@ HALLUSION_RULE = Metric(
         "figure_accuracy": lambda sums: divide(sums["figures_right"], sums["figures"]),  # fAcc
         "question_accuracy": lambda sums: divide(sums["pairs_right"], sums["pairs"]),  # qAcc
     },
+    find_fault=find_yes_or_no_fault,
 )

@@ -22,6 +22,7 @@ class AnsweredQuestion:
     group: str = ""  # questions of one group are drawn together; empty: this question is a group by itself
     category: str = ""
     verdict_score: float | None = None  # a judge's, 0 to 1; None: it has given none
+    is_answered: bool = True  # False: the model could not take the question, which is wrong whatever is right
 
 
 Group = Sequence[AnsweredQuestion]
@@ -45,6 +46,10 @@ class Metric:
     """Whether a question needs choices."""
     may_have_choices: bool = False
     """Whether a question that has choices is answered by a letter, and another one by words."""
+    counts_people: bool = False
+    """Whether each answer is that of one of several people, so that an empty one counts, too."""
+    find_fault: Callable[[tuple[str, ...]], str | None] | None = None
+    """Returns why right answers are none that the metric could find in a prediction; None if they are."""
 
 
 def make_mean(
@@ -53,6 +58,7 @@ def make_mean(
     min_answers: int = 1,
     has_choices: bool = False,
     may_have_choices: bool = False,
+    counts_people: bool = False,
 ) -> Metric:
     """Makes a metric whose one figure is the mean of the questions' scores, which has the metric's name."""
     return Metric(
@@ -62,6 +68,7 @@ def make_mean(
         min_answers=min_answers,
         has_choices=has_choices,
         may_have_choices=may_have_choices,
+        counts_people=counts_people,
     )
 
 

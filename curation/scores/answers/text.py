@@ -20,7 +20,8 @@ def score_exact_match(question: AnsweredQuestion) -> float:
 
 
 def _normalise(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).removesuffix(".").rstrip()
+    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return folded.removesuffix(".").rstrip() or folded  # a period alone is not the answer of one who gave none
 
 
 def score_anls(question: AnsweredQuestion) -> float:

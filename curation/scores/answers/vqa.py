@@ -62,6 +62,8 @@ def strip_punctuation(answer: str) -> str:
 
 def score_vqa(question: AnsweredQuestion) -> float:
     """Returns the accuracy of the prediction, 0 to 1."""
+    if not question.is_answered:  # some people's answers are empty
+        return 0.0
     prediction, *answers = (
         text.replace("\n", " ").replace("\t", " ").strip() for text in (question.prediction, *question.answers)
     )
@@ -72,4 +74,4 @@ def score_vqa(question: AnsweredQuestion) -> float:
 
 
 # with fewer than four people no answer could score 1
-VQA_ACCURACY = make_mean("vqa_accuracy", score_vqa, min_answers=4)
+VQA_ACCURACY = make_mean("vqa_accuracy", score_vqa, min_answers=4, counts_people=True)

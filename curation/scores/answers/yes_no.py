@@ -13,6 +13,7 @@ from curation.scores.bootstrap import Floats, divide
 
 _NO = frozenset(("No", "not", "no"))
 _PREFIX = 4  # characters of an answer of MME that are searched
+_QUESTIONS = 2  # about an image of MME
 _SEPARATOR = "/"
 
 
@@ -22,9 +23,17 @@ def read_pope_answer(text: str) -> bool:
 
 
 def count_pope(question: AnsweredQuestion) -> Counts:
-    """Counts a question by what is right and what was answered."""
-    right, given = question.answers[0].strip().lower() != "no", read_pope_answer(question.prediction)
-    return {"questions": 1, "yes": given, "true": right == given, "true_yes": right and given, "objects": right}
+    """Counts a question by what is right and what was answered. One that the model could not take has no answer."""
+    right = question.answers[0].strip().lower() != "no"
+    given = read_pope_answer(question.prediction) if question.is_answered else None
+    is_yes = given is True
+    return {"questions": 1, "yes": is_yes, "true": right == given, "true_yes": right and is_yes, "objects": right}
+
+
+def find_yes_or_no_fault(answers: tuple[str, ...]) -> str | None:
+    """Returns why right answers are not one of yes and no; None if they are."""
+    told = {answer.strip().lower() for answer in answers}
+    return None if told in ({"yes"}, {"no"}) else f"the answer {', '.join(sorted(told))[:60]!r} is neither yes nor no"
 
 
 POPE = Metric(
@@ -37,6 +46,7 @@ POPE = Metric(
         "recall": lambda sums: divide(sums["true_yes"], sums["objects"]),
         "yes_share": lambda sums: divide(sums["yes"], sums["questions"]),
     },
+    find_fault=find_yes_or_no_fault,
 )
 
 
@@ -52,8 +62,10 @@ def count_mme(groups: Sequence[Group]) -> list[Counts]:
 
 
 def _count_image(group: Group) -> Counts:
+    """Counts an image as right if both its questions are: one whose other question is quarantined is not."""
     right = [read_mme_answer(one.prediction) == one.answers[0].strip().lower() for one in group]
-    counts = {"questions": len(right), "right": sum(right), "images": 1, "images_right": all(right)}
+    is_right = all(right) and len(right) >= _QUESTIONS
+    counts = {"questions": len(right), "right": sum(right), "images": 1, "images_right": is_right}
     return {f"{group[0].category}{_SEPARATOR}{name}": count for name, count in counts.items()}
 
 
@@ -109,4 +121,5 @@ MME = Metric(
         "perception": lambda sums: _sum_categories(sums, PERCEPTION),
         "cognition": lambda sums: _sum_categories(sums, COGNITION),
     },
+    find_fault=find_yes_or_no_fault,
 )

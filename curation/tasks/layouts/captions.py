@@ -6,13 +6,14 @@ from typing import Any, BinaryIO
 from curation.sources import coco, textcaps
 from curation.sources.formats.fields import malformed_row_error
 from curation.sources.formats.json_object import read_list
+from curation.sources.formats.row_images import is_present
 from curation.tasks.layouts.layout import Fields, Layout, Row
 from schemas.records.quarantine import Reason, Rejected
 
 
 def read_karpathy(row: Row) -> Iterator[Row]:
     """Yields a row of Karpathy's `dataset_coco.json` with the path of its image, `val2014/COCO_val2014_....jpg`."""
-    if "filename" not in row or "image" in row:
+    if row.get("filename") is None or is_present(row.get("image")):
         yield row
         return
     yield {**row, "image": coco.name_image(row)}
@@ -69,7 +70,7 @@ COCO_CAPTIONS = Layout(
         question=(),
         answers=("captions", "annotations_captions", "answer"),
         images=("image", "file_name"),
-        category=("domain",),
+        category=("domain", "image_domain"),
     ),
     items={".json": read_captioned_images},
     needs_question=False,

@@ -1,6 +1,7 @@
 """Declares sets of questions with choices, whose right answer is a letter, an index or the text of a choice."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from curation.sources.formats.json_object import read_list, read_named_objects
 from curation.sources.formats.row_images import is_present
@@ -9,7 +10,9 @@ from curation.tasks.layouts.embedded import split_choices
 from curation.tasks.layouts.layout import Fields, Layout, Row
 from curation.tasks.question import IMAGE_MARKER
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import to_uid
 
+_MAX_DIGITS = 18  # of an index
 _CIRCLE = 1_000_000  # MMBench numbers the rotations of a question's choices 5, 1000005, 2000005, ...
 _OPTIONS = 4  # of a question of SEED-Bench-2, also where they are images
 
@@ -20,10 +23,16 @@ def ask_mmbench(row: Row) -> Iterator[Row]:
     Parquet files have the text `nan` where a hint or a choice is missing.
     """
     known = {name: None if value == "nan" else value for name, value in row.items()}
-    index, hint = str(known.get("index") or ""), known.get("hint")
-    if isinstance(hint, str) and hint.strip():
-        known["question"] = f"{hint.strip()}\n{known.get('question') or ''}"
-    yield {**known, "circle": str(int(index) % _CIRCLE) if index.isdecimal() else index}
+    hint, question = known.get("hint"), known.get("question")
+    if isinstance(hint, str) and hint.strip() and isinstance(question, str) and question.strip():
+        known["question"] = f"{hint.strip()}\n{question}"
+    yield {**known, "circle": find_circle(known.get("index"))}
+
+
+def find_circle(index: Any) -> str | None:
+    """Returns the number that a question's rotations have in common; None for a question without a number."""
+    digits = to_uid(index) or ""
+    return str(int(digits) % _CIRCLE) if digits.isdecimal() and len(digits) <= _MAX_DIGITS else None
 
 
 def ask_science_qa(row: Row) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from curation.sources.formats.json_object import read_named_objects
 from curation.sources.formats.row_images import is_present
 from curation.tasks.layouts.embedded import place_numbered_images, split_choices, strip_letters
 from curation.tasks.layouts.layout import Fields, Layout, Row
+from curation.tasks.written_lists import parse_texts
 
 _IMAGES = 7  # columns of MMMU: image_1, ...
 _COLUMNS = ("question", "options", *LETTERS)  # that show images, in the order of a prompt
@@ -19,6 +20,9 @@ def place_mmmu_images(row: Row) -> Iterator[Row]:
     if not any(map(is_present, images)):
         held = row.get("image")
         images = held if isinstance(held, list) else [held]
+    answer = row.get("answer")
+    if isinstance(answer, str):  # several right ones are a text, `['24/7', '3.429']`
+        row = {**row, "answer": parse_texts(answer) or answer}
     yield place_numbered_images(row, _COLUMNS, [image if is_present(image) else None for image in images])
 
 

@@ -20,7 +20,7 @@ def read_vlguard(row: Row) -> Iterator[Row]:
 
     The attack success rate is of `unsafes` and `safe_unsafes`. Requests have no right answer.
     """
-    asked = row.get("instr-resp")
+    asked, uid = row.get("instr-resp"), row.get("id")
     if not isinstance(asked, list):
         raise malformed_row_error("instr-resp is not a list")
     for one in asked:
@@ -29,7 +29,7 @@ def read_vlguard(row: Row) -> Iterator[Row]:
             raise malformed_row_error("an entry of instr-resp has no instruction")
         subset = _REQUESTS[name]
         about = {"image": row.get("image"), "category": row.get("harmful_subcategory"), "split": subset}
-        yield {**about, "id": f"{row.get('id')}/{subset}", "question": one[name]}
+        yield {**about, "id": None if uid is None else f"{uid}/{subset}", "question": one[name]}
 
 
 def join_capabilities(row: Row) -> Iterator[Row]:

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterator
 
 from curation.sources.formats.image_questions import QuestionFields
-from curation.sources.formats.json_object import read_list
-from curation.sources.instructions import chartqa, docvqa, gqa, textvqa, vizwiz
+from curation.sources.formats.row_images import is_present
+from curation.sources.instructions import chartqa, docvqa, gqa, okvqa, textvqa, vizwiz, vqav2
 from curation.sources.reader import SourceReader
 from curation.tasks.layouts.layout import FILE, Fields, Items, Layout, Row
+from schemas.records.uid import to_uid
 
 _SPLIT = re.compile(r"(?:train|val|test)20\d\d")
 
@@ -21,11 +22,12 @@ def name_coco_image(row: Row) -> Iterator[Row]:
     The split of COCO is in the file's name, as in `v2_OpenEnded_mscoco_val2014_questions.json`; without one the image
     has the name that it has in COCO 2017, `000000262148.jpg`.
     """
-    if "image" in row or row.get("image_id") is None:
+    number = to_uid(row.get("image_id"))
+    if is_present(row.get("image")) or number is None:
         yield row
         return
     found = _SPLIT.search(row[FILE].rpartition("/")[2])
-    yield {**row, "image": f"{f'COCO_{found[0]}_' if found else ''}{row['image_id']!s:0>12}.jpg"}
+    yield {**row, "image": f"{f'COCO_{found[0]}_' if found else ''}{number:0>12}.jpg"}
 
 
 def take_raw_answers(row: Row) -> Iterator[Row]:
@@ -63,16 +65,20 @@ def share_source(name: str, source: SourceReader, fields: QuestionFields, *quest
     )
 
 
-_VQA: dict[str, Items] = {".json": read_list("questions")}
-
 VQAV2 = Layout(
     "vqav2",
     Fields(category=("answer_type",)),
-    items=_VQA,
+    items=share_items(vqav2.SOURCE),
     prepare=name_coco_image,
     has_annotations=True,
 )
-OKVQA = Layout("okvqa", Fields(category=()), items=_VQA, prepare=take_raw_answers, has_annotations=True)
+OKVQA = Layout(
+    "okvqa",
+    Fields(category=()),
+    items=share_items(okvqa.SOURCE),
+    prepare=take_raw_answers,
+    has_annotations=True,
+)
 
 VIZWIZ = Layout(
     "vizwiz",  # `val.json`, whose questions have no id but their image's name

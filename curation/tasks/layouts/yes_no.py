@@ -1,6 +1,7 @@
 """Declares sets of questions whose answer is yes or no."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
@@ -11,6 +12,7 @@ from curation.sources.formats.row_images import is_present
 from curation.tasks.layouts.layout import FILE, Fields, Layout, Row
 from schemas.json_text import MAX_JSON, parse_object
 from schemas.records.quarantine import Reason, Rejected
+from schemas.records.uid import to_uid
 
 _NEGATIVES = re.compile(r"random|popular|adversarial")
 _ANSWERS = {"0": "no", "1": "yes"}  # of HallusionBench
@@ -29,7 +31,7 @@ def read_json_lines(file: BinaryIO) -> Iterator[Any]:
 
 def read_mme_lines(file: BinaryIO) -> Iterator[Any]:
     """Yields the questions of an image of MME: lines of a question, a tab and its answer."""
-    for number, line in enumerate(file.read(MAX_JSON).splitlines()):
+    for number, line in enumerate(file.read(MAX_JSON).removeprefix(BOM_UTF8).splitlines()):
         if line.strip():
             question, tab, answer = line.rstrip().rpartition(b"\t")
             if tab:
@@ -39,11 +41,15 @@ def read_mme_lines(file: BinaryIO) -> Iterator[Any]:
 
 
 def read_pope(row: Row) -> Iterator[Row]:
-    """Yields a question of POPE. Its id has the kind of its negatives, since each of the three files counts anew."""
+    """Yields a question of POPE. Its id has the kind of its negatives, since each of the three files counts anew.
+
+    VLMEvalKit's TSV has a question of several files once, with the category `random,popular`: it is as many questions.
+    """
     found = _NEGATIVES.search(row[FILE].rpartition("/")[2])
-    kind = row.get("category") or (found[0] if found else "")
+    kinds = row.get("category") or (found[0] if found else "")
     number = next((row[name] for name in ("id", "question_id", "index") if row.get(name) is not None), None)
-    yield {**row, "category": kind, "id": None if number is None else f"{kind}/{number}"}
+    for kind in kinds.split(",") if isinstance(kinds, str) else (kinds,):
+        yield {**row, "category": kind, "id": None if number is None else f"{kind}/{number}"}
 
 
 def read_mme(row: Row) -> Iterator[Row]:
@@ -85,12 +91,17 @@ def read_hallusionbench(row: Row) -> Iterator[Row]:
     yield {
         "id": uid,
         "question": row.get("question"),
-        "answer": _ANSWERS.get(str(answer), answer),
+        "answer": _ANSWERS.get(to_uid(answer) or "", answer),
         "images": (image if isinstance(image, list) else [image]) if shows else [],
         "category": kind,
-        "group": str(uid).rsplit("_", 2)[0],
+        "group": f"{row.get('category')}_{kind}_{_find_set(str(uid))}",
         "split": "image" if shows else "non_image",
     }
+
+
+def _find_set(uid: str) -> str:
+    """Returns the number of a set: the third last part of an id, before those of the figure and of the question."""
+    return f"__{uid}".rsplit("_", 3)[1]
 
 
 LAYOUTS = (

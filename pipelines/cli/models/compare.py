@@ -10,6 +10,8 @@ from schemas.errors import UsageError
 from schemas.extras import require_extra
 from schemas.terminal import print_json
 
+MAX_SEED = 2**32 - 1  # torch and NumPy take no larger ones alike
+
 
 def compare(
     first: Annotated[str, typer.Argument(metavar="A.yaml", help="a recipe of kind train: the baseline")],
@@ -25,10 +27,14 @@ def compare(
         str | None, typer.Option("--output", "-o", help="the folder for the runs, all predictions and the scores")
     ] = None,
     seeds: Annotated[int, typer.Option(help="trainings of each recipe; a later call may add some")] = 3,
-    first_seed: Annotated[int, typer.Option(help="the first seed; the others follow")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="the first seed; the others follow")] = 0,
     null: Annotated[
         bool, typer.Option("--null", help="train A with other seeds as well: its difference from itself is noise")
     ] = False,
+    equal: Annotated[
+        Literal["positions", "images"],
+        typer.Option(help="what both must train on as many of: positions of sequences, or images"),
+    ] = "positions",
     plan: Annotated[bool, typer.Option("--plan", help="check everything and print what would be done")] = False,
     ranks: Annotated[
         int, typer.Option(min=1, help="GPUs that each training runs on, started by torchrun; the evaluation takes one")
@@ -61,6 +67,7 @@ def compare(
         seeds=seeds,
         first_seed=first_seed,
         null=null,
+        equal=equal,
         ranks=ranks,
         batch_size=batch_size or BATCH_SIZE,
         device=device,

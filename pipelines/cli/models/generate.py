@@ -9,6 +9,7 @@ from pipelines.cli.flags import Json
 from schemas.activity import report_activity
 from schemas.errors import UsageError
 from schemas.extras import require_extra
+from schemas.output_set.recipe_file import validate_options
 from schemas.terminal import print_json, print_result
 
 
@@ -42,9 +43,8 @@ def generate(
         from training.inference import answer_prompt
         from training.model.generate import GenerateOptions
 
-        options = GenerateOptions(
-            max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed, beams=beams
-        )
+        values = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p}
+        options = validate_options(GenerateOptions, values | {"seed": seed, "beams": beams}, None, "generate")
         said = answer_prompt(model, prompt, image or [], options, chat, device)
     if json_:
         print_json({"answer": said})

@@ -46,10 +46,11 @@ def retry(
 
     folder = Folder(output_set)
     values = read_values(folder, recipe)
-    kind = values.get("kind")
+    kind = str(values.get("kind"))
     if kind not in RETRIED:
         known = ", ".join(RETRIED)
-        raise UsageError(f"{output_set} is of the kind {format_value(kind)}; retry is for sets of {known}")
+        what = format_value(values.get("kind"))
+        raise UsageError(f"{output_set} is of the kind {what}; retry is for sets of {known}")
     engines: dict[str, Any] = {}
     if kind == "annotate":
         engines = _choose_engines(values, trust_code or [], weights, vocabulary, allow_download)
@@ -72,9 +73,8 @@ def read_values(folder: Folder, recipe: str | None) -> dict[str, Any]:
     from pipelines.retry.run import RETRIED
 
     stored = read_set_recipe(folder)
-    if recipe is None or stored.get("kind") not in RETRIED:
-        return stored
-    return {"kind": stored["kind"]} | RETRIED[stored["kind"]].read_file(recipe)
+    model = RETRIED.get(str(stored.get("kind")))
+    return stored if recipe is None or model is None else {"kind": model.kind} | model.read_file(recipe)
 
 
 def _choose_engines(

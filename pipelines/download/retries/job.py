@@ -1,10 +1,15 @@
-"""Asks again for the images of the quarantined rows of a download, and replaces the outputs of their parts."""
+"""Asks again for the images of the quarantined rows of a download, and replaces the outputs of their parts.
 
+Parts that rounds of `--retry-failed` have added outputs to become one output again, as if nothing had failed.
+"""
+
+import functools
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pipelines.download.part import MetadataPart
 from pipelines.download.retries.merge import RetryTask
-from pipelines.download.run import DownloadJob
+from pipelines.download.run import DownloadJob, count_remaining_failures, sort_attempts
 from pipelines.img2dataset.failures import is_retryable
 from pipelines.output.job import Context
 from pipelines.output.replacement import replace_unit
@@ -23,36 +28,40 @@ class RetryDownloadJob(DownloadJob):
 
     def __init__(self, recipe: DownloadRecipe, reason: str | None) -> None:
         """`reason` is the only kind of failure to retry; None stands for all with an address that may be requested."""
-        super().__init__(recipe, reason.__eq__ if reason is not None else is_retryable)
+        super().__init__(recipe, functools.partial(is_asked, reason))
         self._reason, self._round = reason, RetryRound(reason, {})
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, int] = {}  # rows to retry, by part
 
     def plan(self, context: Context) -> list[MetadataPart]:
         """See `Job`. Plans nothing where no row is retried."""
-        if rounds := [name for name in context.done if "-r" in name]:
-            raise UsageError(
-                f"{context.output.url} has shards of --retry-failed ({rounds[0]}): retry it by that flag again"
-            )
-        self._rows = {name: self._count_rows(manifest) for name, manifest in context.done.items()}
+        attempts = sort_attempts(context.done)
+        self._rows = {part: self._count_rows(list(found.values())) for part, found in attempts.items()}
         self._round = open_round(
-            context.output, self.recipe.kind, context.done, self._reason, lambda name: bool(self._rows[name])
+            context.output,
+            self.recipe.kind,
+            context.done,
+            self._reason,
+            lambda part: any(self._rows.values()) and bool(self._rows[part] or len(attempts[part]) > 1),
         )
         if not self._round.attempts:
             LOG.info(describe_nothing(context.output, context.done, self._reason))
             return []
-        units = super().plan(context)
+        units = [
+            replace(part, earlier=tuple(manifest.name for manifest in attempts.get(part.name, {}).values()))
+            for part in super().plan(context)
+        ]
         if unfinished := [unit.name for unit in units if unit.name not in context.done]:
             raise UsageError(
                 f"{context.output.url} is not finished: {len(unfinished)} parts are missing; the command that made it "
                 "resumes it"
             )
-        self._round.write(context.output)
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, MetadataPart]) -> None:
-        """See `Job`. Checks nothing where nothing is retried."""
+        """See `Job`. Checks nothing where nothing is retried; else the round begins, if nothing has changed."""
         if units:
             super().check_unchanged(context, units)
+            self._round.write(context.output)
 
     def is_done(self, context: Context, unit: MetadataPart) -> bool:
         """See `Job`."""
@@ -64,7 +73,8 @@ class RetryDownloadJob(DownloadJob):
 
     def prepare(self, context: Context, todo: list[MetadataPart]) -> list[MetadataPart]:
         """See `Job`."""
-        LOG.info(f"retry: {sum(self._rows[unit.name] for unit in todo):,} rows of {len(todo):,} shards")
+        shards = sum(bool(self._rows[unit.name]) for unit in todo)
+        LOG.info(f"retry: {sum(self._rows[unit.name] for unit in todo):,} rows of {shards:,} shards")
         return todo
 
     def make_task(self, context: Context) -> RetryTask:
@@ -83,5 +93,13 @@ class RetryDownloadJob(DownloadJob):
         """See `Job`."""
         clear_round(output)
 
-    def _count_rows(self, manifest: Manifest) -> int:
-        return sum(count for kind, count in manifest.reasons.items() if self.should_retry(kind))
+    def _count_rows(self, attempts: list[Manifest]) -> int:
+        return sum(count for kind, count in count_remaining_failures(attempts).items() if self.should_retry(kind))
+
+
+def is_asked(reason: str | None, kind: str) -> bool:
+    """Returns whether rows that failed for this kind of reason are asked for: those of `reason` alone if it is given.
+
+    Rows without an address that may be requested never are.
+    """
+    return is_retryable(kind) and reason in (None, kind)

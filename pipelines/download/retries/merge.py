@@ -1,11 +1,15 @@
-"""Downloads the quarantined rows of a part again, and merges them into the outputs of the part."""
+"""Downloads the quarantined rows of a part again, and merges them into the output of the part.
 
+What rounds of `--retry-failed` have added to the part, as outputs of their own, is merged into it too.
+"""
+
+import contextlib
 import heapq
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipelines.download.part import (
     DownloadedSample,
@@ -35,7 +39,10 @@ from schemas.tar.reader import TarReader
 
 
 class RetryTask(DownloadTask):
-    """Downloads the quarantined rows of a part again. Its outputs are staged, to replace those of the part."""
+    """Downloads the quarantined rows of a part again. Its output is staged, to replace those of the part.
+
+    `earlier` of a part names all its outputs, the first one first.
+    """
 
     def __call__(self, part: MetadataPart) -> Manifest:
         """Writes the outputs of the part as they would be had the answers been these at once; returns their manifest.
@@ -47,22 +54,32 @@ class RetryTask(DownloadTask):
         rows = self.parse_rows(part, items)
         if items.summary.input != before.inputs[0]:
             raise ShardloomError(f"{part.row_range.label} has changed since it was downloaded: use a new output folder")
-        side = {row["key"]: row for row in self.read_committed(f"{DATA}/{part.name}.parquet").to_dicts()}
-        lost = {
-            row["key"]: QuarantinedRow(**row)
-            for row in self.read_committed(f"{QUARANTINE}/{part.name}.parquet").to_dicts()
-        }
-        asked = [row for row in rows if row.key in lost and self.should_retry(lost[row.key].reason)]
+        side, lost = self._read_outcomes(part)
+        asked = [
+            row for row in rows if row.fault is None and row.key in lost and self.should_retry(lost[row.key].reason)
+        ]
         with make_scratch_folder(self.output, part.name) as folder:
             made = self.run_img2dataset(folder, asked)
             downloaded, failed = read_results(made, asked) if made else ({}, {})
             staged = open_staging(self.output)
-            samples = merge_samples(self.output, part.name, made.get(".tar"), downloaded)
+            samples = merge_samples(self.output, part.earlier, made.get(".tar"), downloaded)
             tar = write_tar(staged, part.name, samples)
         side |= {row["key"]: row for row in make_side_rows(asked, downloaded, failed)}
         lost = {key: row for key, row in lost.items() if key not in downloaded}
         lost |= {row.key: make_quarantined_row(row, failed[row.key]) for row in asked if row.key in failed}
         return self._write_tables(staged, before, rows, tar, side, lost)
+
+    def _read_outcomes(self, part: MetadataPart) -> tuple[dict[str, dict[str, Any]], dict[str, QuarantinedRow]]:
+        """Returns by key the side row of each row, and the quarantined rows, both by the last attempt at the row."""
+        side: dict[str, dict[str, Any]] = {}
+        lost: dict[str, QuarantinedRow] = {}
+        for name in part.earlier:
+            for row in self.read_committed(f"{DATA}/{name}.parquet").to_dicts():
+                side[row["key"]] = row
+                lost.pop(row["key"], None)
+            for row in self.read_committed(f"{QUARANTINE}/{name}.parquet").to_dicts():
+                lost[row["key"]] = QuarantinedRow(**row)
+        return side, lost
 
     def _write_tables(
         self,
@@ -104,12 +121,14 @@ class RetryTask(DownloadTask):
 
 
 def merge_samples(
-    output: Folder, name: str, made: Path | None, downloaded: dict[str, DownloadedSample]
+    output: Folder, names: Sequence[str], made: Path | None, downloaded: dict[str, DownloadedSample]
 ) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Yields the samples of a committed shard and those downloaded now, in the order of their keys."""
-    with output.open(f"{DATA}/{name}.tar") as file:
-        held = (
-            (sample.key, {ending: member.data for ending, member in sample.members.items()})
-            for sample in TarReader(file, hashing=False)
-        )
-        yield from heapq.merge(held, iterate_downloaded(made, downloaded), key=itemgetter(0))
+    """Yields the samples of a part's committed shards and those downloaded now, in the order of their keys."""
+    with contextlib.ExitStack() as files:
+        held = [_iterate_samples(files.enter_context(output.open(f"{DATA}/{name}.tar"))) for name in names]
+        yield from heapq.merge(*held, iterate_downloaded(made, downloaded), key=itemgetter(0))
+
+
+def _iterate_samples(file: BinaryIO) -> Iterator[tuple[str, dict[str, bytes]]]:
+    for sample in TarReader(file, hashing=False):
+        yield sample.key, {ending: member.data for ending, member in sample.members.items()}

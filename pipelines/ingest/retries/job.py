@@ -4,7 +4,7 @@ A row that becomes a sample now may move the samples after it into other shards.
 the same work on the same rows, which gives its other samples the same bytes.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from pipelines.ingest.run import IngestJob
@@ -33,9 +33,9 @@ class RetryIngestJob(IngestJob):
 
     def plan(self, context: Context) -> list[IngestUnit]:
         """See `Job`. Plans nothing where no row is retried."""
-        held: dict[str, Counter[str]] = {}
+        held: dict[str, Counter[str]] = defaultdict(Counter)  # a repair may have removed a unit of the round
         for manifest in context.done.values():
-            held.setdefault(get_unit_name(self.recipe.kind, manifest.name), Counter()).update(manifest.reasons)
+            held[get_unit_name(self.recipe.kind, manifest.name)].update(manifest.reasons)
 
         def can_retry(unit: str) -> bool:
             return bool(held[unit].total() if self._reason is None else held[unit][self._reason])
@@ -52,14 +52,14 @@ class RetryIngestJob(IngestJob):
                 f"{context.output.url} is not finished: {len(unfinished)} units are missing; the command that made it "
                 "resumes it"
             )
-        self._round.write(context.output)
         self._keeps_outputs = True
         return units
 
     def check_unchanged(self, context: Context, units: Mapping[str, IngestUnit]) -> None:
-        """See `Job`. Checks nothing where nothing is retried."""
+        """See `Job`. Checks nothing where nothing is retried; else the round begins, if nothing has changed."""
         if units:
             super().check_unchanged(context, units)
+            self._round.write(context.output)
 
     def is_done(self, context: Context, unit: IngestUnit) -> bool:
         """See `Job`."""

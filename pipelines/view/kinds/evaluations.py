@@ -70,7 +70,7 @@ def _draw_scores(page: Page, predictions: Sequence[Predictions]) -> None:
     for one in scores.tasks:
         falls = any(name in FALLING for name in one.figures)
         page.charts += draw_estimates(one.name, one.figures, f"{note}{'; less is better' if falls else ''}")
-        counts = Counter(one.quarantined) + Counter({"too long for the model": one.errors, "cut": one.cut})
+        counts = Counter(one.quarantined) + Counter({"not taken by the model": one.errors, "cut": one.cut})
         page.charts += draw_bars(f"{one.name}: faults", counts, f"of {one.questions:,} questions")
 
 

@@ -75,6 +75,51 @@ def test_images_texts_and_both(photos: list[Image.Image]) -> None:
     assert found == [[("mixed", "image", None)], [("mixed", "text", 1.0)], [("both", "both", 1.0)]]
 
 
+def test_the_nearest_of_several_images_of_a_sample_counts(photos: list[Image.Image]) -> None:
+    """A copy and a spoilt copy, in both orders."""
+    copy, spoilt = encode(photos[0], 95), encode(crop(photos[0], 0.05, 0.3, 0.8), 20)
+    finder = LeakFinder([([decoded(photos[0])], [])])
+    finder.look_at("set", [ComparedSample("first", [copy, spoilt], ""), ComparedSample("last", [spoilt, copy], "")])
+    finder.look_at("set", [ComparedSample("copy", [copy], ""), ComparedSample("spoilt", [spoilt], "")])
+    first, last, alone = (leak.distance for leak in finder.questions[0].leaks)
+    assert first == last == alone
+    other = LeakFinder([([decoded(photos[0])], [])])
+    other.look_at("set", [ComparedSample("spoilt", [spoilt], "")])
+    (leak,) = other.questions[0].leaks
+    assert leak.distance is not None
+    assert alone is not None
+    assert leak.distance > alone
+
+
+def test_short_texts_alone_and_with_an_image(photos: list[Image.Image]) -> None:
+    short = "Where is he looking?"
+    finder = LeakFinder([([decoded(photos[0])], [short]), ([], [short, TEXT]), ([], ["yes"])])
+    assert [(one.has_texts, one.has_short_texts) for one in finder.questions] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
+    samples = [
+        ComparedSample("other", [encode(photos[1])], f"{short} Down."),
+        ComparedSample("both", [encode(photos[0])], f"{short}\nDown."),
+        ComparedSample("long", [], f"{short} {TEXT}"),
+    ]
+    finder.look_at("set", samples)
+    found = [[(leak.key, leak.kind, leak.share, leak.is_short) for leak in one.leaks] for one in finder.questions]
+    assert found == [
+        [("other", "text", 1.0, True), ("both", "both", 1.0, True), ("long", "text", 1.0, True)],
+        [("other", "text", 1.0, True), ("both", "text", 1.0, True), ("long", "text", 1.0, False)],
+        [],
+    ]
+
+
+def test_short_texts_leave_room_for_others() -> None:
+    finder = LeakFinder([([], ["Where is he looking?", TEXT])])
+    samples = [ComparedSample(f"s{n}", [], "Where is he looking?") for n in range(5)]
+    finder.look_at("set", [*samples, ComparedSample("long", [], TEXT)])
+    assert [leak.key for leak in finder.questions[0].leaks] == ["s0", "s1", "s2", "long"]
+
+
 def test_what_can_not_be_compared_is_counted(photos: list[Image.Image]) -> None:
     flat = Image.new("RGB", (64, 64), "white")
     finder = LeakFinder([([decoded(flat)], ["short"]), ([decoded(photos[0])], []), ([], [TEXT])])

@@ -20,6 +20,16 @@ def test_a_share_is_held_out_at_random() -> None:
     assert HeldOut(0.002, 0).select("docs", NUMBERS)[chosen].all()
 
 
+def test_whether_anything_is_left() -> None:
+    """One sample of a later block is enough."""
+    held = HeldOut(1 - 1e-6, 0)
+    left = int(np.flatnonzero(~held.select("docs", np.arange(1 << 22)))[0])
+    assert left > 1 << 16
+    assert held.holds_all("docs", left)
+    assert not held.holds_all("docs", left + 1)
+    assert held.holds_all("docs", 0)
+
+
 def test_the_first_of_a_source() -> None:
     held = HeldOut(0.001, 0)
     all_of_them = np.flatnonzero(held.select("docs", np.arange(200_000)))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from curation.scores.bootstrap import Floats
+from curation.scores.power import compute_detectable
 from curation.scores.seed_effects import SeedEffect, estimate_effect, estimate_effects
 from curation.scores.student_t import compute_t_quantile
 
@@ -76,15 +77,15 @@ def test_answers_that_are_right_or_wrong() -> None:
     assert 930 <= count_covered(answers[1].astype(float) - answers[0], 0.0) <= 970
 
 
-@pytest.mark.parametrize("setting", ["all three", "questions as much as seeds", "five seeds"])
+@pytest.mark.parametrize("setting", SETTINGS)
 def test_a_planted_effect_is_found_as_often_as_the_design_says(setting: str) -> None:
-    """An effect of the detectable size is found in about 80 % of comparisons, and half of it far less often."""
+    """An effect of the detectable size is found in 80 % of comparisons, and half of it far less often."""
     detectable = float(np.mean(estimate_effects(simulate(setting)).detectable))
     found = {}
     for part in (1.0, 0.5, 0.0):
         effects = estimate_effects(simulate(setting, part * detectable, seed=1))
         found[part] = float((effects.value - effects.half_width > 0).mean())
-    assert 0.7 <= found[1.0] <= 0.95
+    assert (0.74 if setting == "nothing but noise" else 0.77) <= found[1.0] <= 0.84
     assert 0.15 <= found[0.5] <= 0.5
     assert found[0.0] <= 0.04
 
@@ -96,9 +97,9 @@ def test_the_estimate_by_hand() -> None:
     assert found.value == 2
     assert found.seed_share == pytest.approx(5 / 12)
     assert found.freedom == pytest.approx(48 / 17)
-    quantile, powered = (compute_t_quantile(part, np.array([48 / 17]))[0] for part in (0.975, 0.8))
+    quantile = compute_t_quantile(0.975, np.array([48 / 17]))[0]
     assert (found.low, found.high) == pytest.approx((2 - quantile * 0.8**0.5, 2 + quantile * 0.8**0.5))
-    assert found.detectable == pytest.approx((quantile + powered) * 0.8**0.5)
+    assert found.detectable == pytest.approx(compute_detectable(np.array([48 / 17]))[0] * 0.8**0.5)
 
 
 def test_what_has_no_interval() -> None:

@@ -13,7 +13,7 @@ def test_the_sources_that_ship() -> None:
     assert list(SOURCES.shipped) == [
         *("mint-html", "mint-pdf", "mint-arxiv", "obelics", "kale", "cc3m", "cc12m", "sbu", "visual-genome"),
         *("coco", "textcaps", "datacomp", "blip3-ocr", "blip3-grounding"),
-        *("llava", "sharegpt4v", "textvqa", "vizwiz", "ocr-vqa", "a-okvqa", "gqa"),
+        *("llava", "sharegpt4v", "textvqa", "vizwiz", "vqav2", "okvqa", "ocr-vqa", "a-okvqa", "gqa"),
         *("docvqa", "chartqa", "dvqa", "ai2d", "clevr", "science-qa", "open-orca", "orca-math", "text"),
     ]
     captions = {

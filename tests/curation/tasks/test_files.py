@@ -13,6 +13,7 @@ import pytest
 from curation.scores.answers.registry import METRICS
 from curation.tasks.files import QuestionSet, find_questions, read_question_set
 from curation.tasks.images import QuestionImages
+from curation.tasks.layouts.layout import FILE
 from curation.tasks.options import QuestionSetOptions
 from curation.tasks.question import ImageFile
 from schemas.errors import UsageError
@@ -49,6 +50,39 @@ def test_lines_of_json(tmp_path: Path) -> None:
         (f"{tmp_path}/q.jsonl#4", "malformed_row"),
     ]
     assert found.quarantined[2].detail == "the line is not a JSON object"
+
+
+def test_odd_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None:
+    rows = [{"id": "1", "answer": "\u2028 é"}, {"id": "2", "answer": "y", FILE: 3}]
+    lines = [json.dumps(row, ensure_ascii=False).encode() for row in rows]
+    (tmp_path / "q.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + b"\r\n".join([*lines, b" ", b'{"id": "3", "answer": "\xff"}', b""])
+    )
+    found = read(tmp_path / "q.jsonl")
+    assert [(one.id, one.answers) for one in found.questions] == [("1", ("\u2028 é",)), ("2", ("y",))]
+    assert [row.key for row in found.quarantined] == [f"{tmp_path}/q.jsonl#2"]
+
+
+def test_a_path_comes_from_no_row(tmp_path: Path) -> None:
+    row = {"id": 1, "text": "Is it?", "label": "yes", "image": "1.jpg", FILE: 3}
+    (tmp_path / "coco_pope_random.json").write_text(json.dumps(row) + "\n")
+    (found,) = read(tmp_path / "coco_pope_random.json", "pope", layout="pope").questions
+    assert (found.id, found.category) == ("random/1", "random")
+
+
+def test_annotations_that_differ(tmp_path: Path) -> None:
+    """One of a question twice is one; two that differ are none, and cost no other question."""
+    questions = [{"question_id": number, "image_id": number, "question": "Q"} for number in range(4)]
+    answers = [(0, "a"), (1, "a"), (1, "a"), (2, "a"), (2, "b"), (2, "a")]
+    annotations = [{"question_id": number, "answers": [{"answer": answer}] * 4} for number, answer in answers]
+    (tmp_path / "q.json").write_text(json.dumps({"questions": questions}))
+    (tmp_path / "a.json").write_text(json.dumps({"annotations": annotations}))
+    found = read(tmp_path / "q.json", "vqa_accuracy", layout="vqav2", annotations=str(tmp_path / "a.json"))
+    assert [one.id for one in found.questions] == ["0", "1"]
+    assert [row.detail for row in found.quarantined] == [
+        "question 2 has two annotations that differ",
+        "question 3 has no annotation",
+    ]
 
 
 def test_some_questions_alone(tmp_path: Path) -> None:
@@ -116,16 +150,22 @@ def test_images_of_a_folder(tmp_path: Path) -> None:
     assert (
         QuestionImages(options("q.jsonl", images=str(tmp_path / "set" / "images"))).read(ImageFile("1.jpg")) == b"one"
     )
-    for name in ("2.jpg", "../secret.jpg", f"{tmp_path}/secret.jpg", "link.jpg", "file:///etc/passwd"):
+    odd = ("https://127.0.0.1/1.jpg", "1\0.jpg", "x" * 300, "x" * 5000, "/" + "9" * 100_000, ".", "images", "../*.*")
+    for name in ("2.jpg", "../secret.jpg", f"{tmp_path}/secret.jpg", "link.jpg", "file:///etc/passwd", *odd):
         with pytest.raises(Rejected) as found:
             images.read(ImageFile(name))
         assert found.value.reason == Reason.LOST_IMAGE
+        assert len(found.value.detail) < 1000
 
 
 def test_images_of_a_tar(tmp_path: Path) -> None:
     tar = pack(tmp_path / "images.tar", {"val/1.jpg": b"one", "val/2.jpg": b"two"})
     images = QuestionImages(options("q.jsonl", images=str(tar)))
     assert [images.read(ImageFile(f"val/{n}.jpg")) for n in (2, 1)] == [b"two", b"one"]
+    assert images.read(ImageFile("./val/1.jpg")) == b"one"
+    dotted = pack(tmp_path / "dotted.tar", {"./val/1.jpg": b"one", "./val/2.png": b"two"})
+    images = QuestionImages(options("q.jsonl", images=str(dotted)))
+    assert [images.read(ImageFile(name)) for name in ("val/1.jpg", "val/2.*")] == [b"one", b"two"]
     with pytest.raises(Rejected, match=r"3\.jpg is not in "):
         images.read(ImageFile("3.jpg"))
     with pytest.raises(UsageError, match=r"^images: cannot "):

@@ -141,3 +141,4 @@ def test_reading_out() -> None:
     assert ReadOutOptions().read("  a cat \n") == "a cat"
     assert ReadOutOptions(cut_at=["Question", ", "], remove=['"']).read('"red", blue Question: x') == "red"
     assert ReadOutOptions(cut_at=["\n"]).read("\n\nred\nblue") == "red"
+    assert ReadOutOptions(cut_at=[", "]).read("red, blue, green") == "red"

@@ -62,3 +62,26 @@ def test_other_files(tmp_path: Path) -> None:
     folder.write("p.parquet", encode_predictions(replace(FOUND, metric="later")))
     with pytest.raises(UsageError, match=r"p\.parquet is scored by later, which this version does not know$"):
         read_predictions(folder, "p.parquet")
+
+
+def test_leaks_of_an_older_version(tmp_path: Path) -> None:
+    """They do not say whether a text is short."""
+    leaks = (Leak("set", "key", None, 1.0, True),)
+    folder = Folder(str(tmp_path))
+    folder.write("p.parquet", encode_predictions(replace(FOUND, rows=[replace(ROW, leaks=leaks)])))
+    table = pq.read_table(tmp_path / "p.parquet")
+    (name,) = [name for name in table.schema.names if name == "leaks"]
+    older = [
+        [{key: value for key, value in leak.items() if key != "is_short"} for leak in row]
+        for row in table[name].to_pylist()
+    ]
+    place = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(place, name, pa.array(older)), tmp_path / "older.parquet")
+    (row,) = read_predictions(folder, "older.parquet").rows
+    assert row.leaks == (Leak("set", "key", None, 1.0),)
+    assert read_predictions(folder, "p.parquet").rows[0].leaks == leaks
+
+
+def test_a_question_that_was_not_taken_is_not_answered() -> None:
+    assert ROW.to_answered().is_answered
+    assert not replace(ROW, prediction="", error="too long").to_answered().is_answered

@@ -1,5 +1,6 @@
 """Rows of published sets become questions, or are rejected with a reason."""
 
+import base64
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from curation.tasks.rows import read_question
 from schemas.records.quarantine import Reason, Rejected
 
 Row = dict[str, Any]
+DATA = bytes(range(256))
+BASE64 = base64.b64encode(DATA).decode()
 
 
 def read(row: Row, metric: str = "exact_match", **options: Any) -> Question:
@@ -93,6 +96,53 @@ def test_a_row_of_our_own_layout() -> None:
             Question("v", "How?", (ImageFile("a/b.png"),), ()),
         ),
         ({"question": "1 + 1", "answer": 2.5}, "relaxed_accuracy", {}, Question("7", "1 + 1", (), ("2.5",))),
+        (  # numbers of pandas' columns with gaps
+            {"id": 12.0, "question": "Q", "choices": ["x", "y"], "answer": 1.0, "category": 3.0},
+            "multiple_choice",
+            {"right_choice": "index"},
+            Question("12", "Q", (), ("B",), ("x", "y"), category="3"),
+        ),
+        (  # an empty answer is one of ten people's
+            {"question": "Q", "answers": ["", "x", {"answer": ""}, *["y"] * 7, None]},
+            "vqa_accuracy",
+            {},
+            Question("7", "Q", (), ("", "x", "", *["y"] * 7)),
+        ),
+        ({"question": "Q", "answers": [" ", "x"]}, "exact_match", {}, Question("7", "Q", (), ("x",))),
+        (  # the first column that has a value
+            {"question_id": "", "id": 4, "question": None, "prompt": "Q", "answers": [], "answer": "a"},
+            "exact_match",
+            {},
+            Question("4", "Q", (), ("a",)),
+        ),
+        (
+            {"question": "Q", "choices": {"B": "y", "A": "x"}, "answer": "(b)"},
+            "multiple_choice",
+            {},
+            Question("7", "Q", (), ("B",), ("x", "y")),
+        ),
+        (
+            {"question": "Q", "options": list("abcdefghij"), "answer": "J"},
+            "multiple_choice",
+            {},
+            Question("7", "Q", (), ("J",), tuple("abcdefghij")),
+        ),
+        (
+            {"question": "图中是什么？", "A": "猫", "B": "狗", "answer": "B", "image": BASE64},
+            "multiple_choice",
+            {},
+            Question("7", "图中是什么？", (DATA,), ("B",), ("猫", "狗")),
+        ),
+        (
+            {
+                "question": "Q",
+                "image": [{"bytes": b"1", "path": None}, "2.jpg", f"data:image/png;base64,{BASE64}"],
+                "answer": "a",
+            },
+            "exact_match",
+            {},
+            Question("7", "Q", (b"1", ImageFile("2.jpg"), DATA), ("a",)),
+        ),
         (
             {"question": "<image> or <image>?", "images": ["1.jpg", "2.jpg"], "answer": "1"},
             "exact_match",
@@ -110,6 +160,57 @@ def test_layouts(row: Row, metric: str, options: dict[str, Any], expected: Quest
     [
         ({"question": "Q"}, "exact_match", {}, "it has 0 answers; exact_match needs 1"),
         ({"question": "Q", "answers": ["", None]}, "exact_match", {}, "it has 0 answers; exact_match needs 1"),
+        ({"question": "Q", "answers": [" ", "\n"]}, "exact_match", {}, "it has 0 answers; exact_match needs 1"),
+        ({"question": "Q", "answer": float("nan")}, "exact_match", {}, "it has 0 answers; exact_match needs 1"),
+        ({"question": "Q", "answers": [""] * 10}, "vqa_accuracy", {}, "it has 0 answers; vqa_accuracy needs 4"),
+        ({"question": "Q", "answers": [["a"]]}, "exact_match", {}, "an answer is a list, not a text"),
+        ({"question": "Q", "answer": "maybe"}, "pope", {}, "the answer 'maybe' is neither yes nor no"),
+        ({"question": "Q", "answers": ["yes", "No"]}, "mme", {}, "the answer 'no, yes' is neither yes nor no"),
+        ({"question": "Q", "answer": 1}, "hallusion_rule", {}, "the answer '1' is neither yes nor no"),
+        ({"question": "Q", "answer": "left"}, "grounding", {}, "the answer 'left' has no box"),
+        ({"question": "Q", "answers": [0.1, 0.2, 0.5, 0.6]}, "grounding", {}, "the answer '0.1' has no box"),
+        (
+            {"question": "Q", "answer": "A", "choices": ["x", None, "y"]},
+            "multiple_choice",
+            {},
+            "its choice B is empty, and a later one is not",
+        ),
+        (
+            {"question": "Q", "answer": "A", "A": "x", "B": float("nan"), "C": "y"},
+            "multiple_choice",
+            {},
+            "its choice B is empty, and a later one is not",
+        ),
+        (
+            {"question": "Q", "answer": "A", "choices": ["x", "", None]},
+            "multiple_choice",
+            {},
+            "it has 1 choices; multiple_choice needs 2",
+        ),
+        (
+            {"question": "Q", "answer": "A", "choices": "['x' 'y']"},
+            "multiple_choice",
+            {},
+            "its choices are a text that is no list: \"['x' 'y']\"",
+        ),
+        (
+            {"question": "Q", "answer": "A", "choices": {"1": "x", "2": "y"}},
+            "multiple_choice",
+            {},
+            "its choices are no list of at most 26 texts",
+        ),
+        (
+            {"question": "Q", "answer": "9" * 5000, "choices": ["x", "y"]},
+            "multiple_choice",
+            {"right_choice": "index"},
+            f"the answer {'9' * 60!r} is the index of none of its 2 choices",
+        ),
+        (
+            {"question": "Q", "answer": "I", "choices": list("abcdefgh")},
+            "multiple_choice",
+            {},
+            "the answer 'I' is the letter of none of its 8 choices",
+        ),
         ({"question": "Q", "answers": ["a"] * 3}, "vqa_accuracy", {}, "it has 3 answers; vqa_accuracy needs 4"),
         ({"question": 3.5, "answer": {"x": 1}}, "exact_match", {}, "it has 0 answers; exact_match needs 1"),
         ({"question": ["Q"], "answer": "a"}, "exact_match", {}, "the question is a list, not a text"),
@@ -165,3 +266,9 @@ def test_odd_rows(row: Row, metric: str, options: dict[str, Any], detail: str) -
     with pytest.raises(Rejected) as found:
         read(row, metric, **options)
     assert (found.value.reason, found.value.detail) == (Reason.MALFORMED_ROW, detail)
+
+
+def test_a_long_text_that_is_no_image() -> None:
+    with pytest.raises(Rejected) as found:
+        read({"question": "Q", "answer": "a", "image": "x!" * 200})
+    assert (found.value.reason, found.value.detail) == (Reason.DECODE_ERROR, "its image is not base64")

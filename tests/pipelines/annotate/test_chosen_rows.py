@@ -8,7 +8,7 @@ import pytest
 from pipelines.verify.run import verify
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
-from tests.pipelines.support.drivers import hashes
+from tests.pipelines.support.drivers import Driver, hashes
 from tests.pipelines.support.engines import trust_flags
 from tests.pipelines.support.sets import in_process, rows
 
@@ -56,3 +56,22 @@ def test_a_sample_and_its_resumed_run(images: str, tmp_path: Path) -> None:
     )
     assert refused.returncode == 2
     assert "holds another recipe (seed is 2 there and 3 here): use a new output folder" in refused.stderr
+
+
+def find_data(output: Path) -> dict[str, str]:
+    """The hashes of the files with rows."""
+    return {name: found for name, found in hashes(output).items() if name.startswith(("data/", "quarantine/"))}
+
+
+@pytest.mark.slow
+def test_a_sample_by_several_drivers_and_with_claims(images: str, tmp_path: Path) -> None:
+    """The same images, chunks and bytes, whoever reads the shards, and in whichever chunks their neighbours are."""
+    flags = ["--sample", "17", "--seed", "5", "--allow-damaged"]
+    annotate(images, tmp_path / "out", *flags)
+    for name, run in ("drivers", {"drivers": 2}), ("claim", {"claim": True}):
+        driver = Driver(tmp_path / name, images, run=run)
+        done = driver.run(*flags)
+        assert done.returncode == 0, done.stderr
+        assert find_data(driver.output) == find_data(tmp_path / "out")
+    annotate(images, tmp_path / "chunks", *flags, "--chunk", "3")
+    assert rows(tmp_path / "chunks") == rows(tmp_path / "out")

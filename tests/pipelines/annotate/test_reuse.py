@@ -9,8 +9,8 @@ import pytest
 from curation.engines.kinds import EngineKind
 from pipelines.annotate.chunks import build_samples_table, cut_chunks
 from pipelines.annotate.outcomes import Outcome, with_verdicts
-from pipelines.annotate.reuse import Reuse, ReusedShard, find_reused_stages
-from pipelines.recipes.annotate import ChunkOptions, EngineOptions, Engines
+from pipelines.annotate.reuse import Reuse, ReusedShard, find_reuse, find_reused_stages
+from pipelines.recipes.annotate import AnnotateRecipe, ChunkOptions, EngineOptions, Engines
 from schemas.errors import ShardloomError, UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.records.fingerprint import EngineFingerprint
@@ -151,3 +151,16 @@ def test_engines_that_need_not_run_again(
 ) -> None:
     """Boxes that were found with other tags are not those of this recipe."""
     assert find_reused_stages(Engines(**stored), Engines(**requested)) == stages
+
+
+@pytest.mark.parametrize(
+    ("choice", "line"),
+    [({"limit": 2}, "limit is None there and 2 here"), ({"sample": 2, "seed": 1}, "sample is None there and 2 here")],
+)
+def test_annotations_of_other_rows_are_not_reused(reuse: Reuse, choice: dict[str, int], line: str) -> None:
+    engines = {"ocr": {"engine": "PixelOcr"}, "tags": {"engine": "PixelTags"}}
+    run = {"reuse": reuse.folder.url}
+    recipe = AnnotateRecipe.model_validate({"input": ["images/*.tar"], "engines": engines, "run": run} | choice)
+    with pytest.raises(UsageError) as error:
+        find_reuse(recipe, [])
+    assert str(error.value) == f"{reuse.folder.url}: {line}"

@@ -52,6 +52,18 @@ def test_the_command(annotations: Path) -> None:
     assert not (annotations / "croissant.json").exists()
 
 
+def test_metadata_of_a_set_that_changes_are_removed(annotations: Path, tmp_path: Path) -> None:
+    """They have the hashes of files that are others now. A run that changes nothing keeps them."""
+    captions = caption_set(annotations, tmp_path / "captions")
+    (captions / "croissant.json").write_text("{}")
+    caption_set(annotations, captions)
+    assert (captions / "croissant.json").exists()
+    (captions / "manifests/00000000.json").unlink()
+    caption_set(annotations, captions)
+    assert not (captions / "croissant.json").exists()
+    assert verify(str(captions)) == (1, [])
+
+
 def test_an_unfinished_set_is_refused(annotations: Path) -> None:
     (annotations / "parts").mkdir()
     (annotations / "parts/unfinished").touch()

@@ -34,6 +34,9 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         *(2, "", f"error: export: {folder} has no checkpoint of step 2, only step-00000001\n"),
     )
     assert run("generate", str(folder / "checkpoints/step-00000001"), "What?", "--device", "cpu", capsys=capsys)[0] == 0
+    wrong = run("generate", str(own), "What?", "--device", "cpu", "--top-p", "0", capsys=capsys)
+    assert wrong[:2] == (2, "")
+    assert wrong[2].endswith("error: generate: top_p: input should be greater than 0, not 0.0\n")
     assert run("export", str(folder), "--format", "hf", capsys=capsys) == (
         *(0, f"model: {folder / 'hf-step-00000001'}\n", loading),
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,22 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from curation.tasks.task_file import load_task
 from pipelines.cli.app import main
+from pipelines.compare.design import SECOND, Arm
+from pipelines.compare.design import list_trainings as list_designed
+from pipelines.compare.folder import list_unanswered
 from pipelines.compare.run import Pace
+from pipelines.compare.training import train_model
+from pipelines.evaluate.open_task import open_task
+from schemas.errors import ShardloomError
 from tests.conftest import REPOSITORY
 from tests.pipelines.compare.conftest import COUNT, Inputs
 from tests.support.kills import KillOrder
 from tests.training.support import runs
+from training.recipe import load_train_recipe
+
+SHOWN = {"questions": {"path": "pictures.jsonl"}, "full_resolution": 1}
 
 Run = Callable[..., tuple[int, Any, str]]
 
@@ -118,6 +129,11 @@ def test_wrong_use_is_one_line(run: Run, inputs: Inputs, tmp_path: Path) -> None
     longer = inputs.write_recipe("longer", steps=3)
     absent = inputs.write_recipe("absent", data={"sources": dict.fromkeys(("captions", "docs", "text"), "nowhere")})
     short = inputs.write_recipe("short", data={"stop": 10})
+    same = inputs.write_recipe("same", seed=7, checkpoint={"every": 5})
+    text = {"sources": {"text": inputs.recipe.data.sources["text"]}, "weights": {"text": 1}, "repeats": {"text": None}}
+    blind = inputs.write_recipe("blind", model=inputs.recipe.model.model_dump() | {"vision": None}, data=text)
+    held = inputs.write_recipe("held", data={"held_out": {"share": 1e-9}})
+    thumbnails = inputs.write_task("thumbnails", shots=[1], demonstrations=SHOWN)
     (tmp_path / "full").mkdir()
     (tmp_path / "full/note.txt").write_text("mine")
     out = tmp_path / "out"
@@ -131,6 +147,29 @@ def test_wrong_use_is_one_line(run: Run, inputs: Inputs, tmp_path: Path) -> None
         (["--output", out], {"second": absent}, f"{absent}: source captions: "),
         (["--output", out], {"second": short}, f"{short}: its data run out after 1 of 2 steps"),
         (["--output", out], {"second": inputs.task}, f"recipe {inputs.task}"),
+        (
+            ["--output", out],
+            {"second": inputs.first},
+            f"{inputs.first} and {inputs.first} are the same recipe",
+        ),
+        (["--output", out], {"second": same}, f"{inputs.first} and {same} are the same recipe"),
+        (
+            ["--output", out],
+            {"second": blind},
+            f"{blind}: task pictures: evaluate: this model has no",
+        ),
+        (
+            ["--output", out],
+            {"second": held},
+            f"{held}: data.held_out: it holds out no sample that can",
+        ),
+        (["--output", out], {"task": thumbnails}, f"{inputs.first}: task thumbnails: demonstrations.full_resolution: "),
+        (
+            ["--output", out, "data.seed=3"],
+            {},
+            "data.seed=3: compare sets the seeds and folders",
+        ),
+        (["--output", out, "run.output=x"], {}, "run.output=x: compare sets the seeds and folders"),
         (["--output", tmp_path / "full"], {}, f"{tmp_path}/full is not empty and holds no comparison.yaml"),
         (["--output", "s3://bucket/out"], {}, "--output s3://bucket/out: trainings need a folder on a disk"),
     ]
@@ -140,6 +179,32 @@ def test_wrong_use_is_one_line(run: Run, inputs: Inputs, tmp_path: Path) -> None
         assert err.startswith(f"error: {message}"), err
         assert err.count("\n") == 1
         assert not out.exists()
+
+
+def test_what_is_not_whole_is_done_again(inputs: Inputs, compared: Path, tmp_path: Path) -> None:
+    """A training of fewer steps than it should have is an error, and answers without their quarantine are none."""
+    shutil.copytree(compared, tmp_path / "out")
+    arms = [Arm(SECOND, str(inputs.second), load_train_recipe(str(inputs.second)))]
+    (training,) = list_designed(arms, [0], str(tmp_path / "out"))
+    task = open_task(load_task(str(inputs.task)))
+    assert list_unanswered(training, [task]) == []
+    (training.folder / "quarantine/pictures-0shot.parquet").unlink()
+    assert list_unanswered(training, [task]) == [(task, 0)]
+    with pytest.raises(ShardloomError, match=r"^b with seed 0: its data ran out after 2 of 3 steps, "):
+        train_model(training, 3, ranks=1)
+    assert train_model(training, 2, ranks=1).seen["positions"] == 1024
+
+
+def test_a_training_that_diverges_is_named(inputs: Inputs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The finished one of the pair stays; the same command would resume the other."""
+    wild = inputs.write_recipe("wild", optimizer={"lr": {"connector": 1e30, "language": 1e30}})
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as done:
+        main(["compare", str(wild), str(inputs.first), "--task", str(inputs.task), "--output", str(out)])
+    assert done.value.code == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: a with seed 0: step 2, rank 0: the loss is nan, the step was not taken: ")
+    assert list_trainings(out) == []
 
 
 def test_the_time_left_is_estimated_from_what_was_measured() -> None:

@@ -40,10 +40,10 @@ def trainings(task: OpenTask, tmp_path: Path) -> list[Training]:
     return found
 
 
-def write_answers(training: Training, task: OpenTask, right: list[bool]) -> None:
+def write_answers(training: Training, task: OpenTask, right: list[bool], choices: tuple[str, ...] = ()) -> None:
     pairs = zip(task.questions, right, strict=True)
     said = [(question, question.answers[0] if is_right else "") for question, is_right in pairs]
-    rows = [Prediction(one.id, "", one.answers, (), "", "", (), prediction=answer) for one, answer in said]
+    rows = [Prediction(one.id, "", one.answers, choices, "", "", (), prediction=answer) for one, answer in said]
     found = Predictions("planted", 0, "exact_match", {}, rows)
     folder = Folder(str(training.folder))
     folder.write("predictions/planted-0shot.parquet", encode_predictions(found))
@@ -82,6 +82,12 @@ def test_a_planted_difference_is_found_and_the_null_is_none(trainings: list[Trai
 def test_questions_whose_right_answers_have_changed_are_refused(trainings: list[Training], task: OpenTask) -> None:
     changed = [replace(question, answers=("else",)) for question in task.questions]
     write_answers(trainings[1], replace(task, questions=changed), [True] * COUNT)
+    with pytest.raises(UsageError, match=r"task planted-0shot: question .* has other right answers than"):
+        score(trainings, task)
+
+
+def test_questions_whose_choices_have_changed_are_refused(trainings: list[Training], task: OpenTask) -> None:
+    write_answers(trainings[-1], task, [True] * COUNT, choices=("a cat", "a dog"))
     with pytest.raises(UsageError, match=r"task planted-0shot: question .* has other right answers than"):
         score(trainings, task)
 

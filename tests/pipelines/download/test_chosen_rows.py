@@ -9,6 +9,7 @@ from pipelines.download import part as download_part
 from pipelines.download.run import TooFewImagesError, download
 from pipelines.recipes.download import DownloadRecipe, DownloadRun
 from pipelines.verify.run import verify
+from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.pipelines.support.metadata import StandIn, write_metadata
@@ -27,7 +28,8 @@ def recipe_of(folder: Path, count: int = 10, **options: object) -> DownloadRecip
     """Parts of four rows, of which the fourth has no image."""
     ends = [f"https://a.example/{'http_404' if number % 4 == 3 else f'{number}.jpg'}" for number in range(count)]
     path = write_metadata(folder / "a.parquet", list(ends))
-    return DownloadRecipe(input=[path], urls_per_shard=4, run=DownloadRun(workers=1), **options)
+    values = {"input": [path], "urls_per_shard": 4, "run": DownloadRun(workers=1)} | options
+    return DownloadRecipe.model_validate(values)
 
 
 def test_the_first_rows(stand_in: StandIn, tmp_path: Path) -> None:
@@ -68,3 +70,20 @@ def test_the_share_of_successes_is_of_the_chosen_rows(tmp_path: Path) -> None:
     strict = strict.model_copy(update={"run": strict.run.model_copy(update={"min_success": 0.8})})
     with pytest.raises(TooFewImagesError, match="only 3 of 4 images were downloaded"):
         download(strict, str(tmp_path / "other"))
+
+
+def test_metadata_that_have_grown(stand_in: StandIn, tmp_path: Path) -> None:
+    """A limit goes on to the new rows; a sample would have had other rows of those that are committed."""
+    limit, sample = (
+        recipe_of(tmp_path, input=[f"{tmp_path}/*.parquet"], **one) for one in ({"limit": 13}, {"sample": 7})
+    )
+    for name, recipe in ("limit", limit), ("sample", sample):
+        download(recipe, str(tmp_path / name))
+    write_metadata(tmp_path / "b.parquet", [f"https://b.example/{number}.jpg" for number in range(10)], first=10)
+    stand_in.asked.clear()
+    assert download(limit, str(tmp_path / "limit")).rows_chosen == 13
+    assert stand_in.asked == [f"https://b.example/{number}.jpg" for number in range(3)]
+    with pytest.raises(UsageError, match=r"^the input, of which sample chooses rows, has changed since "):
+        download(sample, str(tmp_path / "sample"))
+    retried = download(limit, str(tmp_path / "limit"), retry_all=True)
+    assert (retried.rows_chosen, download(limit, str(tmp_path / "limit")).is_unchanged) == (13, True)

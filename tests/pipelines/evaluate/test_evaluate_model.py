@@ -106,6 +106,7 @@ def test_scores_are_computed_again_from_rows_alone(evaluated: Path, run: Run) ->
                 "model": str(evaluated / "model"),
                 "questions": COUNT,
                 "quarantined": {},
+                "left_out": {},
                 "errors": 0,
                 "cut": COUNT,
                 "seed": None,
@@ -166,6 +167,7 @@ def test_few_shots_odd_rows_and_a_limit(folder: Path, run: Run, tmp_path: Path) 
         ("limited-0shot", 3, 5),
     ]
     assert [task["quarantined"] for task in found["tasks"][:2]] == [{"lost_image": 1, "malformed_row": 1}] * 2
+    assert [task["left_out"] for task in found["tasks"]] == [{}, {}, {"limit": 5}]
     rows = pq.read_table(tmp_path / "out" / "predictions" / "few-2shot.parquet").to_pylist()
     assert all(len(row["demonstrations"]) == 2 and row["id"] not in row["demonstrations"] for row in rows)
     quarantined = pq.read_table(tmp_path / "out" / "quarantine" / "few-2shot.parquet").to_pylist()
@@ -265,7 +267,7 @@ def train_on_pictures(folder: Path) -> Path:
         (["model", "--task", "pets.yaml", "--output", "out"], "--output: out holds predictions already"),
         (["model", "--task", "pets.yaml", "-t", "pets.yaml", "-o", "o"], "--task: two tasks have the name pets:"),
         (["model", "--task", "none.yaml", "--output", "o"], "cannot read recipe none.yaml: No such file"),
-        (["--from-rows", "out", "--leaks", "x"], "--from-rows scores predictions that are there: pass no model, task"),
+        (["--from-rows", "out", "--leaks", "x"], "--leaks: there is no folder x: pass a set of training shards"),
         (["model", "--from-rows", "out"], "--from-rows scores predictions that are there: pass no model, task"),
         (["--from-rows", "model"], "model holds no predictions: pass the output folder of `evaluate model`"),
         (["--from-rows", "out", "--against", "tokenizer"], "tokenizer holds no predictions"),

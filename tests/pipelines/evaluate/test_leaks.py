@@ -59,6 +59,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_set(place / "images", images, shard=36)
     write_set(place / "docs", [document(0, picture(200), "no"), document(1, picture(1), f"{QUESTION.upper()} Left.")])
     write_set(place / "clean", images[:5])
+    write_set(
+        place / "short", [document(0, picture(201), "Look at it. What is 3?\nA kite."), document(1, picture(202), "No")]
+    )
     return place
 
 
@@ -76,9 +79,11 @@ def test_planted_questions(run: Run, tmp_path: Path) -> None:
         "unusable_images": 0,
         "flat_images": 0,
         "questions_without_images": 0,
-        "questions_without_texts": 3,
+        "questions_without_texts": 0,
+        "questions_with_short_texts": 3,
     }
     assert (leaks["questions"], leaks["by_image"], leaks["by_text"], leaks["by_both"]) == (3, 2, 2, 1)
+    assert leaks["by_short_text"] == 0
     assert leaks["leaked"]["value"] == 0.6
     assert [(one["question"], one["set"], one["key"], one["share"]) for one in leaks["pairs"]] == [
         ("q0", "images", "data/00000001.tar/c000037", None),
@@ -94,10 +99,57 @@ def test_planted_questions(run: Run, tmp_path: Path) -> None:
     words = " ".join(out.split())
     assert (
         "task-0shot: 3 of 5 questions (60.0%) are in images, docs: 2 by an image, 2 by a text, 1 by both in one of its "
-        "42 samples 3 questions have no text that can be compared q0 = images/data/00000001.tar/c000037 (image, "
+        "42 samples 3 questions have texts of 3 to 7 words alone, found where a line or sentence is equal "
+        "q0 = images/data/00000001.tar/c000037 (image, "
     ) in words
     assert " bits differ; text, 100% of its 8-grams) q2 = docs/data/00000000.tar/d000001 (text, 100% of " in words
     assert words.endswith("exact_match without them: 0.0, 0.0-0.0")
+
+
+def test_stored_predictions_are_compared_as_new_ones(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output, sets = str(tmp_path / "out"), ("--leaks", "images", "--leaks", "docs")
+    code, found, _ = run("model", "-t", "task.yaml", *sets, "-o", output, "--device", "cpu", "--json")
+    assert code == 0
+    code, _, _ = run("model", "-t", "task.yaml", "-o", str(tmp_path / "plain"), "--device", "cpu", "--json")
+    assert code == 0
+    files = {path: path.read_bytes() for path in (tmp_path / "plain").rglob("*.*")}
+    code, again, _ = run("--from-rows", str(tmp_path / "plain"), *sets, "--json")
+    assert (code, again) == (0, found)
+    assert files == {path: path.read_bytes() for path in (tmp_path / "plain").rglob("*.*")}, "nothing is written"
+    code, again, _ = run("--from-rows", output, "--leaks", "clean", "--json")
+    assert (code, again["tasks"][0]["leaks"]["questions"]) == (0, 0), "in place of those that are stored"
+
+    clean = str(Path("clean").resolve())
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("--from-rows", "plain", "--leaks", clean)
+    message = "error: --leaks: the questions of task are read again, for their images: no file matches task.jsonl\n"
+    assert (code, out, err) == (2, "", message)
+
+
+def test_a_short_question(run: Run, tmp_path: Path) -> None:
+    """It is told apart, since it may be asked about any image."""
+    output = str(tmp_path / "out")
+    code, _, _ = run("model", "-t", "task.yaml", "-o", output, "--device", "cpu", "--json")
+    assert code == 0
+    code, found, _ = run("--from-rows", output, "--leaks", "short", "--json")
+    assert code == 0
+    leaks = found["tasks"][0]["leaks"]
+    assert (leaks["questions"], leaks["by_image"], leaks["by_text"], leaks["by_short_text"]) == (1, 0, 1, 1)
+    assert leaks["pairs"] == [
+        {
+            "question": "q3",
+            "set": "short",
+            "key": "data/00000000.tar/d000000",
+            "distance": None,
+            "share": 1.0,
+            "is_short": True,
+        }
+    ]
+    code, out, _ = run("--from-rows", output, "--leaks", "short")
+    assert code == 0
+    words = " ".join(out.split())
+    assert "1 of them by a text of under 8 words alone, which may be asked about any image" in words
+    assert "q3 = short/data/00000000.tar/d000000 (text, a whole line or sentence)" in words
 
 
 def test_a_clean_set(run: Run, tmp_path: Path) -> None:

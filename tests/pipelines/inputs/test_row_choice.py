@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
-from pipelines.inputs.row_choice import RowChoice, choose_rows
-from pipelines.recipes.rows import ChosenRows
+from pipelines.inputs.row_choice import RowChoice, choose_rows, describe_other_choice
+from pipelines.recipes.rows import ChosenRows, FilteredRows
+from schemas.errors import UsageError
 
 FILES = {"a": 5, "b": 0, "c": 7, "d": 9}
 
@@ -52,6 +53,31 @@ def test_no_file_is_counted_after_the_last_chosen_row() -> None:
     assert counted == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("options", [{"limit": 6}, {"sample": 9}])
+def test_a_damaged_file_without_rows_is_kept(options: dict[str, int]) -> None:
+    """A limit asks for none after its last row."""
+    asked = []
+
+    def is_damaged(name: str) -> bool:
+        asked.append(name)
+        return name == "b"
+
+    files = FILES | {"e": 0}
+    found = dict(choose_rows(ChosenRows(**options), list(files), str, files.__getitem__, is_damaged))
+    assert found["b"] is not None
+    assert (found["b"].chosen, found["b"].rows, list(found["b"].select([]))) == (0, 0, [])
+    assert asked == (["b"] if "limit" in options else ["b", "e"])
+    del found["b"]
+    assert found == choose(files, **options)
+
+
+@pytest.mark.parametrize(("options", "option"), [({"limit": 6}, "limit"), ({"sample": 9}, "sample")])
+def test_nothing_to_choose_from(options: dict[str, int], option: str) -> None:
+    for files in ({}, {"a": 0, "b": 0}):
+        with pytest.raises(UsageError, match=f"^{option}: the input has no row$"):
+            choose(files, **options)
+
+
 @pytest.mark.parametrize("size", [1, 4, 20, 21, 30])
 def test_a_sample_has_its_size(size: int) -> None:
     found = rows(choose(sample=size))
@@ -75,6 +101,18 @@ def test_each_row_has_the_same_chance() -> None:
     found = Counter(row for seed in range(2000) for row in rows(choose(sample=7, seed=seed)))
     assert len(found) == 21
     assert all(abs(count - 2000 / 3) < 5 * 21 for count in found.values())
+
+
+def test_another_choice_is_another_number_of_rows() -> None:
+    """A condition does not depend on other units, and an input of which all rows are chosen may grow."""
+    choice = RowChoice("sample", 3, 7, "a", 0, 1)
+    said = "the input, of which sample chooses rows, has"
+    assert describe_other_choice(ChosenRows(sample=4), choice, 3) == ""
+    assert describe_other_choice(ChosenRows(sample=4), choice, 2) == said
+    assert describe_other_choice(ChosenRows(sample=4), None, 3) == said
+    assert describe_other_choice(ChosenRows(limit=4), None, 1) == said.replace("sample", "limit")
+    assert describe_other_choice(ChosenRows(), None, 3) == ""
+    assert describe_other_choice(FilteredRows(where="1 = 1"), None, 3) == ""
 
 
 def test_marks_go_on_after_many_draws() -> None:

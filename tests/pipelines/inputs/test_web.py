@@ -12,6 +12,7 @@ from pipelines.recipes.select import SelectRecipe, SelectRun
 from pipelines.recipes.shard import ShardRecipe
 from pipelines.select.run import select
 from pipelines.shard.run import shard
+from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from tests.pipelines.support.metadata import write_metadata
 from tests.pipelines.support.sets import annotation_set, caption_set
@@ -43,6 +44,27 @@ def test_shards_and_metadata_may_lie_on_a_web_server(make_shards: Callable[..., 
         assert [path for path in kept if b"me:hidden" in path.read_bytes()] == []
     manifest = json.loads((tmp_path / "there_chosen/manifests/a.json").read_bytes())
     assert manifest["inputs"][0]["path"] == f"{server.replace('//', '//***@')}/a.parquet"
+
+
+def test_a_set_by_reference_names_tars_on_a_web_server(make_shards: Callable[..., str], tmp_path: Path) -> None:
+    """The user names the server each time, and is told at once that the query of an address is not kept."""
+    images = make_shards(tmp_path / "www/images", shards=2, samples=5)
+    captions = str(caption_set(annotation_set(images, tmp_path / "annotations"), tmp_path / "captions"))
+    output = str(tmp_path / "out")
+    with served_files(tmp_path / "www") as server:
+        recipe = ShardRecipe(
+            images=[f"{server}/images/*.tar"], captions=captions, by_reference=True, run=RunOptions(workers=1)
+        )
+        shard(recipe, output)
+        assert verify(output, [f"{server}/images"]) == (1, [])
+        (fault,) = verify(output)[1]
+        assert fault.startswith(f"{output}: its images are at {server}/images, a server that only the set names: ")
+        signed = recipe.model_copy(update={"images": [f"{server}/images/00000000.tar?name=/00000000.tar"]})
+        with pytest.raises(
+            UsageError, match=rf"^{server}/images/00000000\.tar\?\*\*\*: a set by reference stores no query"
+        ):
+            shard(signed, str(tmp_path / "signed"))
+    assert not (tmp_path / "signed").exists()
 
 
 def test_nothing_is_written_to_a_web_server(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Captions of fewer rows: the first, a sample, or those that meet a condition, each accounted for."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,3 +110,30 @@ def test_one_way_to_choose(annotations: Path, tmp_path: Path) -> None:
     refused = in_process(*command, "--limit", "3", "--where", "width > 1")
     assert refused.returncode == 2
     assert refused.stderr == "error: recipe: where: limit chooses rows too: give one of them\n"
+
+
+def test_annotations_that_have_grown_or_shrunk(annotations: Path, tmp_path: Path) -> None:
+    """A limit and a condition go on to the new rows; a sample would have had other rows of those that are committed."""
+    grown, lost = tmp_path / "set", [tmp_path / f"set/{name}" for name in ("manifests/00000002.json", "README.md")]
+    shutil.copytree(annotations, grown)
+    kept = {path: path.read_bytes() for path in lost if path.exists()}
+    lost[0].unlink()
+    choices: dict[str, dict[str, object]] = {
+        "limit": {"limit": 23},
+        "sample": {"sample": 9},
+        "where": {"where": "width > 1"},
+    }
+    for name, options in choices.items():
+        render(grown, tmp_path / name, **options)
+    for path, data in kept.items():
+        path.write_bytes(data)
+    for name in ("limit", "where"):
+        render(grown, tmp_path / name, **choices[name])
+        assert hashes(tmp_path / name) == hashes(render(grown, tmp_path / f"{name}-anew", **choices[name]))
+    said = "^the input, of which {} chooses rows, has changed since .*: use a new output folder$"
+    with pytest.raises(UsageError, match=said.format("sample")):
+        render(grown, tmp_path / "sample", sample=9)
+    lost[0].unlink()
+    render(grown, tmp_path / "where", where="width > 1")
+    with pytest.raises(UsageError, match=said.format("limit")):
+        render(grown, tmp_path / "limit", limit=23)

@@ -102,13 +102,18 @@ def test_what_is_refused(sets: Sets, output: Path, flags: list[str], line: str) 
     assert read_set(str(output)) == before
 
 
-def test_other_sets_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("kind: render\n")
-    done = in_process("retry", tmp_path)
-    assert done.returncode == 2
-    assert (
-        done.stderr == f"error: {tmp_path} is of the kind 'render'; retry is for sets of annotate, download, ingest\n"
-    )
+@pytest.mark.parametrize(
+    ("kind", "shown"), [("render", "'render'"), ("shard", "'shard'"), ("[annotate]", "['annotate']"), ("", "None")]
+)
+def test_other_sets_are_refused(tmp_path: Path, kind: str, shown: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(f"kind: {kind}\n")
+    for flags in ((), ("--recipe", tmp_path / "recipe.yaml")):
+        done = in_process("retry", tmp_path, *flags)
+        assert done.returncode == 2
+        assert (
+            done.stderr
+            == f"error: {tmp_path} is of the kind {shown}; retry is for sets of annotate, download, ingest\n"
+        )
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Sets by reference: the images stay where they are, and whoever reads the set gets the same as from a copied one."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,20 @@ from pipelines.stats.run import collect_stats
 from pipelines.verify.run import verify
 from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
+from schemas.output_set.manifest import seal, unseal
 from schemas.storage.folder import Folder
+from tests.conftest import jpeg
 from tests.pipelines.support.drivers import hashes
-from tests.pipelines.support.sets import ALONE, annotation_set, caption_set, in_process, join, read_tars, rows
+from tests.pipelines.support.sets import (
+    ALONE,
+    annotation_set,
+    caption_set,
+    in_process,
+    join,
+    read_tars,
+    rows,
+    write_samples,
+)
 
 EACH = 27  # the third output begins in the second block of the first shard, whose places count from elsewhere
 Set = tuple[str, Path]  # glob of the images, folder of their captions
@@ -124,6 +136,19 @@ def test_a_copy_that_was_begun_is_finished_by_either_command(
         assert hashes(output) == hashes(copied)
 
 
+def test_a_copy_of_a_set_that_has_changed_is_another_set(referring: Path, tmp_path: Path) -> None:
+    shutil.copytree(referring, tmp_path / "set")
+    materialise(str(tmp_path / "set"), ALONE, [], str(tmp_path / "out"))
+    manifest = tmp_path / "set/manifests/00000001.json"
+    told = unseal(manifest.read_bytes())
+    manifest.write_bytes(seal(told | {"counts": told["counts"] | {"characters": 1}}))
+    with pytest.raises(UsageError) as error:
+        materialise(str(tmp_path / "set"), ALONE, [], str(tmp_path / "out"))
+    assert str(error.value) == (
+        f"{tmp_path}/set has changed since {tmp_path}/out/data/00000001 was committed: use a new output folder"
+    )
+
+
 def test_only_a_set_by_reference_is_materialised(copied: Path, made: Set, tmp_path: Path) -> None:
     for folder in (copied, made[1]):
         with pytest.raises(UsageError) as error:
@@ -218,15 +243,30 @@ def test_a_set_begun_without_references_is_another_set(made: Set, copied: Path) 
 
 
 def test_keys_and_paths_of_strange_names(made: Set, tmp_path: Path) -> None:
-    """Of folders with spaces, brackets, equal signs and letters of any script."""
+    """Of folders with spaces, brackets, equal signs and letters of any script, and of a tar with a question mark."""
     folder = tmp_path / "a=b [1] {x,y} é"
     shutil.copytree(made[1].parent / "images", folder)
-    join(f"{folder}/00000000.tar", made[1], tmp_path / "out", by_reference=True)
+    (folder / "00000000.tar").rename(folder / "which one?.tar")
+    join(f"{folder}/which one?.tar", made[1], tmp_path / "out", by_reference=True)
     assert verify(str(tmp_path / "out")) == (7, [])
     other = folder.rename(tmp_path / "c=d")
     assert (
         verify(str(tmp_path / "out"), [f"{folder}={other}"]) == verify(str(tmp_path / "out"), [str(other)]) == (7, [])
     )
+
+
+def test_tars_with_names_in_extended_headers(tmp_path: Path) -> None:
+    """The name of a member precedes its header, also where a block of the census begins."""
+    samples = [(f"{number:0120d}", jpeg(number), "", dict[str, Any]()) for number in range(70)]
+    images = write_samples(tmp_path / "images/00000000.tar", samples)
+    captions = caption_set(annotation_set(images, tmp_path / "annotations"), tmp_path / "captions")
+    for name in ("copied", "referring"):
+        join(images, captions, tmp_path / name, samples_per_shard=EACH, by_reference=name == "referring")
+    assert verify(str(tmp_path / "referring")) == (3, [])
+    materialise(str(tmp_path / "referring"), ALONE, [], str(tmp_path / "out"))
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "copied")
+    sources = [json.loads(members["json"])["source_key"] for members in read_tars(tmp_path / "out").values()]
+    assert sources == [key for key, *_ in samples if int(key) % 5]
 
 
 @pytest.mark.ray

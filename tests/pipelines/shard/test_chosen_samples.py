@@ -10,7 +10,7 @@ from schemas.errors import UsageError
 from schemas.output_set.layout import read_manifests
 from schemas.storage.folder import Folder
 from tests.pipelines.support.drivers import hashes
-from tests.pipelines.support.sets import annotation_set, caption_set, join, rows
+from tests.pipelines.support.sets import annotation_set, caption_set, in_process, join, rows
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +82,16 @@ def test_a_condition_is_checked_before_work(made: tuple[str, Path], tmp_path: Pa
     with pytest.raises(UsageError, match=r"^--where: there is no column 'image': the columns are text, uid, url, "):
         join(images, captions, tmp_path / "out", where="image IS NULL")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_condition_that_holds_for_none_is_told_from_missing_captions(made: tuple[str, Path], tmp_path: Path) -> None:
+    images, captions = made
+    done = in_process(
+        *("shard", "--images", images, "--captions", captions, "--output", tmp_path / "out"),
+        *("--workers", "1", "--where", "width > 64"),
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {tmp_path}/out: none of 12 rows came out (12 no_caption; 48 more left out by where): see quarantine/ "
+        "there for the details of each"
+    )

@@ -169,7 +169,7 @@ def free_ports(count: int) -> list[int]:
 
 def without_progress(printed: str) -> str:
     """All but the lines on what is being done, of which a slow machine shows more."""
-    doing = re.compile(r"(annotate|render|shard|join|demo|boxes)[: ]|starting Ray|connecting to Ray")
+    doing = re.compile(r"(annotate|render|shard|join|demo|boxes)[: ]|starting Ray|connecting to Ray|writing .*report")
     return "".join(line for line in printed.splitlines(keepends=True) if not doing.match(line))
 
 

@@ -55,12 +55,13 @@ def step(number: int) -> dict[str, Any]:
 
 
 ANSWERS = ["dog", "cat", "cow", "<b>sea</b>"]
+RIGHT_BOXES = [f"[0, 0, 0.{number}, 1]" for number in range(1, 5)]
 
 
 def make_evaluation(folder: Path, given: list[str], metric: str = "exact_match", **more: Any) -> Path:
     """Predictions of a task of four pictures, which answer it as given."""
-    lines = []
-    for number, answer in enumerate(ANSWERS):
+    lines, right = [], RIGHT_BOXES if metric == "grounding" else ANSWERS
+    for number, answer in enumerate(right):
         (folder / f"{number}.jpg").write_bytes(jpeg(number))
         lines.append({"id": f"q{number}", "image": f"{number}.jpg", "question": "What?", "answers": [answer]})
     (folder / "pets.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -73,7 +74,7 @@ def make_evaluation(folder: Path, given: list[str], metric: str = "exact_match",
             **{"category": "", "demonstrations": (), "generated": f" {text}", "prediction": text},
             **{"is_complete": True, "prompt_tokens": 5, "tokens": 2} | more,
         )
-        for number, (answer, text) in enumerate(zip(ANSWERS, given, strict=True))
+        for number, (answer, text) in enumerate(zip(right, given, strict=True))
     ]
     about = {"model": "run/model", "options": task.model_dump(mode="json")}
     found = Predictions("pets", 0, metric, about, rows, {"lost_image": 1})

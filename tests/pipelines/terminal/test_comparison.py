@@ -59,6 +59,25 @@ def test_unequal_tokens_and_another_order_are_told(capsys: pytest.CaptureFixture
     assert "warning: the tokens seen differ, because one recipe's sequences have more padding" in words
 
 
+def test_unequal_images_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """And how to compare at as many; then the positions of both are shown, and nothing is a warning."""
+    found = make_comparison(seeds={"a": [0, 1, 2], "b": [0, 1, 2], "null": [1000, 1001, 1002]})
+    found["seen"]["b"] = found["seen"]["b"] | {"images": 5.0}
+    print_comparison(found)
+    words = " ".join(capsys.readouterr().out.split())
+    assert "images: B has seen 25% of A's; --equal images compares at as many images" in words
+    found["seen"]["a"] = found["seen"]["a"] | {"images": 0.0}
+    print_comparison(found)
+    assert "images: A has seen none, and B some\n" in capsys.readouterr().out
+    found |= {"equal": "images", "positions_by_arm": {"a": 2048, "b": 8192}}
+    found["seen"]["b"] = found["seen"]["b"] | {"tokens": 4000.0}
+    print_comparison(found)
+    words = " ".join(capsys.readouterr().out.split())
+    assert "seen in 2,048 positions of A and 8,192 of B, on average: A 1,000 tokens, 0 images" in words
+    assert "warning" not in words
+    assert "images: " not in words
+
+
 def test_figures_without_a_value() -> None:
     assert format_seeds([0.5, None]) == "-"
     assert format_value(None) == "-"

@@ -139,7 +139,7 @@ class Asked(Options):
     levels: dict[Literal["low", "high"], int] = Field({})
     seed: int = 0
     even: int = 0
-    settings: dict[str, str | int | float | bool] = {}
+    settings: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
     @field_validator("even")
     @classmethod

@@ -45,6 +45,8 @@ def test_plans_that_hold_nothing_out(held: PackPlan, tmp_path: Path) -> None:
     assert len(names(list(whole.iterate_packs()))) == 72
     assert "the held-out samples" in held.fingerprint
     assert "the held-out samples" not in whole.fingerprint
+    with pytest.raises(UsageError, match=r"^data\.held_out: it holds out all samples, and none is left to train on; "):
+        plan(tmp_path, sources, held_out={"share": 0.99999})
     nothing = plan(tmp_path, sources, held_out={"share": 1e-12})
     with pytest.raises(UsageError, match=r"^data\.held_out: it holds out no sample that can be used; raise held_out"):
         nothing.pack_held_out(100)

@@ -1,6 +1,7 @@
 """The loss of held-out samples along a run: it is that of the model, and its best checkpoint stays."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.training.support.sets import captioned, write_set
 from training.checkpoint import COMMIT_FILE, CheckpointSaver, RunState, format_checkpoint_name, list_checkpoints
 from training.data.assemble import Assembler
 from training.data.options import HeldOutOptions
-from training.evaluation.held_out_loss import HELD_OUT_FILE, HeldOutLoss
+from training.evaluation.held_out_loss import HELD_OUT_FILE, HeldOutLog, HeldOutLoss
 from training.evaluation.held_out_parts import pack_held_out
 from training.evaluation.held_out_samples import SAMPLES_FILE
 from training.loop import train
@@ -65,6 +66,16 @@ def test_it_is_the_mean_loss_by_source(tokenizer: Path, tmp_path: Path) -> None:
     assert found.label_counts == counts.tolist()
     assert found.loss_sums == pytest.approx(sums.tolist(), rel=1e-5)
     assert found.loss == pytest.approx((sums.sum() / counts.sum()).item(), rel=1e-5)
+
+
+def test_it_is_computed_without_dropout(tokenizer: Path, tmp_path: Path) -> None:
+    """And the model trains on with it."""
+    model = tiny.options(tokenizer, language={"config": tiny.PHI3 | {"resid_pdrop": 0.5}})
+    run, loss = prepare(tmp_path, ask(tmp_path, tokenizer, model=model.model_dump()))
+    first = loss.compute()
+    assert loss.compute() == first
+    batch, _ = Assembler(run.plan).assemble(loss.parts[0].packs[0])
+    assert not torch.equal(run.trainer.model(batch), run.trainer.model(batch))
 
 
 def test_the_shares_of_two_ranks_add_up_to_one_rank_s(tokenizer: Path, tmp_path: Path) -> None:
@@ -164,6 +175,19 @@ def test_the_best_checkpoint_survives_a_kill(tokenizer: Path, tmp_path: Path) ->
         assert list_checkpoints(checkpoints) == [format_checkpoint_name(step) for step in (8, 2)]
         found[name] = (drop_times(log), [one | {"shard": ""} for one in read_log(tmp_path / name, SAMPLES_FILE)])
     assert found["killed"] == found["whole"]
+
+
+def test_the_best_of_the_checkpoints_that_are_there(tokenizer: Path, tmp_path: Path) -> None:
+    """A lower loss may be that of a checkpoint that a full disk has not taken."""
+    run = set_up(tmp_path / "run", ask(tmp_path, tokenizer), Ranks())
+    run.folder.mkdir()
+    losses = {1: math.nan, 2: 1.5, 4: 0.5, 6: 1.0, 8: math.nan}
+    lines = [{"step": step, "loss": loss} for step, loss in losses.items()]
+    (run.folder / HELD_OUT_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    log = HeldOutLog(run, 8)
+    assert log.best_step == 4
+    for there, best in (((2, 4, 6), 4), ((8, 6, 2), 6), ((8,), None), ((), None)):
+        assert log.find_best_kept([format_checkpoint_name(step) for step in there]) == best
 
 
 def test_the_best_checkpoint_outlasts_the_others(tokenizer: Path, tmp_path: Path) -> None:

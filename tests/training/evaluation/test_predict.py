@@ -1,5 +1,6 @@
 """Predictions of a model that has learnt nothing: what matters is that every question has its row."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def test_choices_by_perplexity(loaded: LoadedModel) -> None:
     assert len(row.choice_losses) == 2
     assert row.prediction == "AB"[row.choice_losses[1] < row.choice_losses[0]]
     assert (row.generated, row.is_complete) == ("", True)
+
+
+def test_choices_without_a_perplexity(loaded: LoadedModel) -> None:
+    """Choices that are images, and those of a model that has diverged: the first would always be taken."""
+    asked = Question("1", "Which?", (jpeg(1), jpeg(2)), ("B",), ("<image>", "<image>"))
+    (row,) = predictor(loaded, answer_by="perplexity").predict([asked], 0, batch_size=8)
+    assert isinstance(row, Prediction)
+    assert (row.prediction, row.error) == (
+        "",
+        "evaluate: its choices are images, whose perplexity the model does not give",
+    )
+    other = copy.deepcopy(loaded)
+    for weights in other.model.parameters():
+        weights.data.fill_(float("nan"))
+    (row,) = predictor(other, answer_by="perplexity").predict([question("1")], 0, batch_size=8)
+    assert isinstance(row, Prediction)
+    assert (row.prediction, row.error) == ("", "evaluate: the model gives a choice no finite loss")
 
 
 def test_chats_need_a_model_that_knows_them(loaded: LoadedModel) -> None:

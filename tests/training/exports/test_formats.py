@@ -45,6 +45,10 @@ def test_what_passes(tokenizer: Path, kind: ExportFormat, changes: dict[str, Any
         ("llava", MLP | {"vision": CLIP | {"image_size": 84}}, "a tower at its own image_size"),
         ("llava", MLP | {"head_bias": True}, "head_bias: false"),
         (
+            *("llava", MLP | {"language": {"config": tiny.PHI3 | {"model_type": "phi"}}}),
+            "a language model whose head has no bias, and that of phi has one",
+        ),
+        (
             *("llava", MLP | {"vision": {"config": tiny.VISION}}),
             "vision.feature_layer: -2 of a SigLIP, since it knows no norm after the last layer",
         ),

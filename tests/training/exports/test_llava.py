@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from tests.training.support import exported, load_export, tiny
@@ -28,6 +29,17 @@ TIED = {"config": tiny.PHI3 | {"model_type": "llama", "tie_word_embeddings": Tru
 def _code_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with exported.modules_in(tmp_path_factory.mktemp("modules")):
         yield
+
+
+def test_a_head_without_new_tokens_stays_tied(tmp_path: Path) -> None:
+    """Its weights are in the file once."""
+    tokenizer = exported.write_whole_tokenizer(tmp_path / "tokenizer")
+    changes: dict[str, Any] = {"vision": TOWERS["clip"], "connector": {"kind": "mlp"}, "language": TIED}
+    made = exported.make(tokenizer, head_bias=False, **changes)
+    write_llava(made.model, made.tokenizer, made.prompts, made.state, tmp_path / "export")
+    model, _ = load_export.load(tmp_path / "export")
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    assert "lm_head.weight" not in load_file(tmp_path / "export/model.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,14 @@ def test_released_names(tokenizer: Path, tmp_path: Path) -> None:
     assert all(torch.equal(again[key], made.state[key]) for key in list_own_keys(made.model))
 
 
+def test_the_configuration_of_any_resolution(tokenizer: Path, tmp_path: Path) -> None:
+    made = exported.make(tokenizer, any_resolution={"enabled": True, "tile_order": "reference"})
+    write_xgen_mm(made.model, made.tokenizer, made.prompts, made.state, tmp_path / "export")
+    config = json.loads((tmp_path / "export/config.json").read_text())
+    parts = ("vision_encoder_config", "vision_tokenizer_config")
+    assert [config[part]["image_aspect_ratio"] for part in parts] == ["anyres", "anyres"]
+
+
 def test_the_configuration_is_as_released(tokenizer: Path, tmp_path: Path) -> None:
     made = exported.make(tokenizer)
     write_xgen_mm(made.model, made.tokenizer, made.prompts, made.state, tmp_path / "export")

@@ -22,6 +22,16 @@ def test_pixels_stay(mode: str) -> None:
     assert np.array_equal(decode(encode_image(image), DecodeLimits()), decode(file.getvalue(), DecodeLimits()))
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_pictures_are_upright(orientation: int) -> None:
+    """As our reader turns the file; a PNG without the orientation would stay on its side."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.open(io.BytesIO(jpeg(1))).resize((48, 32)).save(file, "PNG", exif=exif)
+    with Image.open(file) as image:
+        assert np.array_equal(decode(encode_image(image), DecodeLimits()), decode(file.getvalue(), DecodeLimits()))
+
+
 def test_a_file_is_passed_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(jpeg(1))
     assert encode_image(str(tmp_path / "1.jpg")) == jpeg(1)

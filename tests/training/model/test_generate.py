@@ -160,6 +160,26 @@ def test_it_stops(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextToken
     assert generate(model, tokenizer, prompt, closing=tokenizer.encode(" of")) == "a map"
 
 
+@pytest.mark.parametrize("options", [{}, {"beams": 3}, {"temperature": 1.0}, {"max_new_tokens": 1}])
+def test_an_answer_may_end_at_once(
+    learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer, options: dict[str, float]
+) -> None:
+    """An end token that comes first is an empty answer, which is complete."""
+    model, _ = learnt
+    prompts: list[Prompt] = [[image(0), PROMPT], ["a"]]
+    bias = model.language.head_bias
+    assert bias is not None
+    with torch.no_grad():
+        before = bias[END].clone()
+        bias[END] = 1000
+        try:
+            said = answer_batch(model, tokenizer, prompts, GenerateOptions.model_validate(options))
+        finally:
+            bias[END] = before
+    asked = tiny.TOKENS_PER_TILE + len(PROMPT)
+    assert said == [Answer("", asked, 1, is_complete=True), Answer("", 1, 1, is_complete=True)]
+
+
 def test_draws(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
     model, _ = learnt
     hot = GenerateOptions(temperature=3, max_new_tokens=12)
@@ -168,6 +188,20 @@ def test_draws(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenize
     assert one == same
     assert generate(model, tokenizer, prompt, hot.model_copy(update={"seed": 1})) != one
     assert generate(model, tokenizer, prompt, hot.model_copy(update={"top_p": 1e-6})) == "snow"
+    for temperature in (1e-300, 1e-45):  # which float32 has not
+        assert generate(model, tokenizer, prompt, hot.model_copy(update={"temperature": temperature})) == "snow"
+
+
+def test_draws_do_not_depend_on_the_batch(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
+    """Prompts of several lengths, some with images, in any order; and the same words with another image differ."""
+    model, _ = learnt
+    hot = GenerateOptions(temperature=3, max_new_tokens=12, top_p=0.9)
+    prompts: list[Prompt] = [[image(5), PROMPT], ["and so it went on and on"], [image(6), PROMPT], ["a"], ["b"]]
+    alone = [generate(model, tokenizer, prompt, hot) for prompt in prompts]
+    assert generate_batch(model, tokenizer, prompts, hot) == alone
+    assert generate_batch(model, tokenizer, prompts[::-1], hot) == alone[::-1]
+    assert generate_batch(model, tokenizer, [prompts[1]] * 3, hot) == [alone[1]] * 3
+    assert len(set(alone)) == 5
 
 
 def test_beams_say_what_was_learnt(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
@@ -184,6 +218,9 @@ def test_beams_say_what_was_learnt(learnt: tuple[ResamplerLMM, list[float]], tok
 
 def test_what_is_wrong_is_one_line(learnt: tuple[ResamplerLMM, list[float]], tokenizer: TextTokenizer) -> None:
     model, _ = learnt
+    for wrong in ({"max_new_tokens": 0}, {"temperature": float("inf")}, {"top_p": 0}, {"stop": ("",)}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            GenerateOptions.model_validate(wrong)
     with pytest.raises(UsageError, match=r"^generate: prompt 1 is empty; pass a text or an image$"):
         generate_batch(model, tokenizer, [["a"], [""]])
     with pytest.raises(

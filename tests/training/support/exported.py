@@ -1,5 +1,6 @@
 """Models that are small enough for a test, exported for transformers, and what they should answer."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from training.inference import build_chat_prompt
 from training.model.config import PromptOptions
 from training.model.generate import GenerateOptions, build_prompt_batch, generate_batch
 from training.model.lmm import ResamplerLMM
-from training.model.tokens import TextTokenizer, load_tokenizer
+from training.model.tokens import END_OF_CHUNK, IMAGE, PLACEHOLDER, TextTokenizer, load_tokenizer
 
 NEW_TOKENS = 6
 SIZES = ((96, 48), (48, 96), (56, 56))
@@ -50,6 +51,14 @@ def make(tokenizer: Path, prompts: PromptOptions | None = None, **changes: Any) 
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
     return Made(model, load_tokenizer(options), prompts or PromptOptions())
+
+
+def write_whole_tokenizer(folder: Path) -> Path:
+    """A tokenizer that has all tokens that images need, so that a tied head stays tied."""
+    tokenizer = tiny.write_tokenizer(folder, [*tiny.ROLES, "<pad>", IMAGE, PLACEHOLDER, END_OF_CHUNK])
+    path = tokenizer / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token": "<pad>"}))
+    return tokenizer
 
 
 def write(made: Made, folder: Path, **settings: Any) -> Path:

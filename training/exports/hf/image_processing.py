@@ -5,11 +5,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from transformers import BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import PILImageResampling
 
+from curation.images.upright import turn_upright
 from training.model.anyres import count_tiles
 from training.model.tiles import DecodedImage, cut_into_tiles
 from training.model.tiling_options import AnyResolutionOptions
@@ -37,10 +38,26 @@ class ShardloomImageProcessor(PilBackend):
         """Counts the tiles of an image of this size, the thumbnail included."""
         return count_tiles((width, height), self._get_tiling(), self.size.height)
 
+    def fetch_images(self, image_url_or_urls: Any) -> Any:
+        """Opens files as they are: transformers would drop their transparency, in place of a white background."""
+        if isinstance(image_url_or_urls, list | tuple):
+            return [self.fetch_images(one) for one in image_url_or_urls]
+        try:
+            if isinstance(image_url_or_urls, str):
+                with Image.open(image_url_or_urls) as image:
+                    image.load()
+                    return image
+        except OSError:  # it is a URL, or an image in base64
+            pass
+        return super().fetch_images(image_url_or_urls)
+
     def process_image(self, image: Any, *args: Any, **kwargs: Any) -> np.ndarray[Any, Any]:
-        """Returns an upright image [3, H, W]: training saw images as their EXIF orientation has them."""
+        """Returns an upright image [3, H, W] of bytes, by the rules of training's reader."""
         if isinstance(image, Image.Image):
-            image = ImageOps.exif_transpose(image)
+            image = turn_upright(image)
+            if image.mode.startswith("I;16"):  # Pillow's conversion would clip it
+                values = np.asarray(image).astype(np.uint32)
+                image = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
         return cast("np.ndarray[Any, Any]", super().process_image(image, *args, **kwargs))
 
     def _preprocess(  # type: ignore[override]

@@ -41,10 +41,12 @@ def has_equal_prompts(made: Any, tokenizer: TextTokenizer, prompts: PromptOption
         return True
     first, second = _QUESTIONS
     expected: list[int] = []
-    for part in build_chat_prompt([second], tokenizer, prompts, [([first], _ANSWER)]):
+    image = tokenizer.special.image
+    for part in build_chat_prompt([second], tokenizer, prompts, [([image, image, first], _ANSWER)]):
         assert isinstance(part, str | int)
         expected += tokenizer.encode(part) if isinstance(part, str) else [part]
-    turns = [("user", first), ("assistant", _ANSWER), ("user", second)]
-    messages = [{"role": role, "content": text} for role, text in turns]
+    shown = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": first}]
+    turns = [("user", shown), ("assistant", _ANSWER), ("user", second)]
+    messages = [{"role": role, "content": content} for role, content in turns]
     ids = made.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
     return list(ids) == expected

@@ -11,7 +11,6 @@ from torch import Tensor
 from training.data.chat import ChatTemplate
 from training.exports.card import write_card
 from training.exports.chat_template import build_jinja
-from training.exports.folder import open_export
 from training.exports.generation import make_generation_config
 from training.exports.hf.code import CONFIGURATION, IMAGE_PROCESSING, MODELING, PROCESSING, write_code
 from training.exports.hf.configuration import ShardloomConfig
@@ -20,6 +19,7 @@ from training.exports.part_configs import make_text_config, make_vision_config
 from training.exports.tables import JoinedTables, convert_decoder, join_tables
 from training.model.config import PromptOptions
 from training.model.connector import Connector, InstructedConnector
+from training.model.folders.new import open_export
 from training.model.lmm import ResamplerLMM
 from training.model.pretrained import MAX_FILE_BYTES
 from training.model.tokens import IMAGE, TextTokenizer
@@ -40,15 +40,16 @@ def write_hf(
 ) -> None:
     """Writes the model with these weights into a new folder. `check_format` must have let it pass."""
     tables = join_tables(model, state)
-    processor = make_processor(model, tokenizer, prompts)
     with open_export(target) as folder:
+        processor = make_processor(model, tokenizer, prompts)
         write_code(folder, model.connector)
         whole = _build_whole(_make_config(model, tokenizer, tables), _convert_state(model, state, tables))
         whole.generation_config = make_generation_config(tokenizer, prompts)
         whole.save_pretrained(folder, max_shard_size=max_file_bytes)
         processor.save_pretrained(folder)
         has_chat = processor.chat_template is not None
-        write_card(folder, model, "hf", has_chat, has_equal_prompts(processor.tokenizer, tokenizer, prompts))
+        is_exact = has_equal_prompts(processor.tokenizer, tokenizer, prompts)
+        write_card(folder, "hf", model, tokenizer, prompts, has_chat, is_exact)
 
 
 def describe_connector(connector: Connector) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Runs a model on the prompts of a batch, and then on one token after the other."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.batch import PADDING, Batch
@@ -34,7 +36,8 @@ class Decoder:
             kind: build_packed_mask(batch.segments, "eager", embeddings.dtype, window)
             for kind, window in windows.items()
         }
-        return self._compute_logits(embeddings, masks, batch.positions)
+        with _skip_unread_positions(model.language.layers[-1]):
+            return self._compute_logits(embeddings, masks, batch.positions)
 
     def append(self, tokens: Tensor) -> Tensor:
         """Appends a token to each row, int64 [B]; returns the logits of the next."""
@@ -59,6 +62,24 @@ class Decoder:
         mask = masks if len(masks) > 1 else next(iter(masks.values()), None)
         hidden = self._model.language(embeddings, mask, positions, self._cache)
         return self._model.language.compute_logits(hidden[:, -1]).float()
+
+
+@contextmanager
+def _skip_unread_positions(last: nn.Module) -> Iterator[None]:
+    """Lets the last layer's feed-forward part compute the last position alone while the block lasts.
+
+    No other output of that layer is read. Its sum with what it is added to is broadcast over the others, where it is
+    wrong. Of a prompt this saves nearly as much as two thirds of a layer.
+    """
+    part = getattr(last, "mlp", None)
+    if not isinstance(part, nn.Module):
+        yield
+        return
+    hook = part.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, -1:], *inputs[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 class _StepMask:

@@ -27,7 +27,7 @@ class Endings:
         """Takes the tokens that close a turn: the first special one ends an answer, else their text does."""
         self.tokens = find_end_tokens(tokenizer, closing)
         by_text = closing and not any(map(tokenizer.is_special, closing))
-        self.texts = (*options.stop, tokenizer.decode(closing)) if by_text else options.stop
+        self.texts = tuple(filter(None, (*options.stop, tokenizer.decode(closing)))) if by_text else options.stop
         self._tokenizer = tokenizer
 
     def read(self, ids: Sequence[int]) -> str | None:

@@ -1,6 +1,8 @@
 """Defines how the next token is chosen and when an answer ends."""
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from typing import Annotated
+
+from pydantic import Field, PositiveInt, model_validator
 
 from schemas.output_set.options import Options
 
@@ -9,12 +11,14 @@ class GenerateOptions(Options):
     """Sets how the next token is chosen and when to stop."""
 
     max_new_tokens: PositiveInt = 128
-    temperature: NonNegativeFloat = Field(0, description="0: always the likeliest token")
+    temperature: float = Field(0, ge=0, allow_inf_nan=False, description="0: always the likeliest token")
     top_p: float = Field(
         1, gt=0, le=1, description="draw from the likeliest tokens that together have this probability"
     )
-    seed: int = Field(0, description="seeds the draws; the same batch with the same seed gives the same texts")
-    stop: tuple[str, ...] = Field((), description="texts before which an answer ends, besides the end tokens")
+    seed: int = Field(0, description="seeds the draws; the same prompt with the same seed gives the same text")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="texts before which an answer ends, besides the end tokens"
+    )
     beams: PositiveInt = Field(
         1, description="beginnings of an answer that are continued at once; the likeliest whole one by token is taken"
     )

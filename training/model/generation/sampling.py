@@ -6,17 +6,19 @@ import torch
 from torch import Tensor
 
 from training.model.generation.decoder import Decoder
+from training.model.generation.draws import RowDraws
 from training.model.generation.endings import Endings
 from training.model.generation.options import GenerateOptions
 
 
-def sample_answers(decoder: Decoder, forbidden: Tensor, endings: Endings, options: GenerateOptions) -> list[list[int]]:
+def sample_answers(
+    decoder: Decoder, forbidden: Tensor, endings: Endings, options: GenerateOptions, draws: RowDraws | None = None
+) -> list[list[int]]:
     """Returns the tokens of an answer to each prompt, its end token included.
 
-    `forbidden` are the ids, int64 [n], that are never chosen.
+    `forbidden` are the ids, int64 [n], that are never chosen. `draws` are needed with a temperature.
     """
     logits = decoder.read_prompts()
-    draws = torch.Generator(logits.device).manual_seed(options.seed)
     answers: list[list[int]] = [[] for _ in logits]
     open_rows = set(range(len(answers)))
     while True:
@@ -35,11 +37,18 @@ def _extend(answers: Sequence[list[int]], open_rows: set[int], tokens: Sequence[
             open_rows.remove(row)
 
 
-def _choose_tokens(logits: Tensor, options: GenerateOptions, generator: torch.Generator) -> Tensor:
+def _choose_tokens(logits: Tensor, options: GenerateOptions, draws: RowDraws | None) -> Tensor:
     """Chooses one token for each row of logits [B, vocabulary]."""
     if options.temperature == 0:
         return logits.argmax(dim=-1)
-    ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    assert draws is not None
+    logits = logits.double()  # a temperature near 0 exceeds the range of float32
+    logits -= logits.amax(dim=-1, keepdim=True)
+    ranked, ids = (logits / options.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     before = ranked.cumsum(dim=-1) - ranked
-    drawn = torch.multinomial(ranked.where(before < options.top_p, 0), 1, generator=generator)
-    return ids.gather(1, drawn)[:, 0]
+    ends = ranked.where(before < options.top_p, 0).cumsum(dim=-1)
+    whole = ends[:, -1:]
+    drawn = torch.tensor(draws.draw(), dtype=ends.dtype, device=ends.device)[:, None] * whole
+    last = (ends < whole).sum(dim=-1, keepdim=True)  # that has a probability: rounding may give the whole sum
+    places = torch.searchsorted(ends, drawn, right=True).minimum(last)
+    return ids.gather(1, places)[:, 0]

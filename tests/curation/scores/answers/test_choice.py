@@ -21,8 +21,24 @@ CHOICES = ("A cat", "Two dogs", "Nothing at all", "Two dogs and a bird")
         ("A picture of two nice things", None),  # an article, and the text of no choice
         ("there is nothing at all", "C"),
         ("two dogs", "B"),
-        ("two dogs and a bird", None),  # the texts of two choices
-        ("B is right since there are not many of them", None),  # too far from the end
+        ("two dogs and a bird", "D"),  # the text of one choice is inside another's
+        ("It shows two dogs and a bird.", "D"),
+        ("two dogs, or two dogs and a bird", None),  # the texts of two choices
+        ("答案是B。", "B"),
+        ("（Ｂ）两只狗", "B"),
+        ("选 B", "B"),
+        ("정답은 B입니다", "B"),
+        ("图中有一只A和两只B", None),
+        ("答案是A", "A"),  # no article
+        ("Answer: B", "B"),
+        ("B)", "B"),
+        ("**B**", "B"),
+        ("\\boxed{B}", "B"),
+        ("A is right", "A"),
+        ("A is right here", None),  # of more than three words, in which it may be an article
+        ("B is right here", "B"),
+        ("B is the right one", None),  # too far from the end
+        ("so B is the right one", None),
         ("E", None),
         ("b", None),
         ("", None),
@@ -30,6 +46,29 @@ CHOICES = ("A cat", "Two dogs", "Nothing at all", "Two dogs and a bird")
 )
 def test_the_letter_of_an_answer(prediction: str, expected: str | None) -> None:
     assert find_choice(prediction, CHOICES) == expected
+
+
+@pytest.mark.parametrize(
+    ("prediction", "choices", "expected"),
+    [
+        ("a red car", ("car", "red car", "bus"), "B"),
+        ("red car park", ("red car", "car park"), None),  # the texts overlap, and neither is inside the other
+        ("car", ("car", "car"), None),
+        ("I am not sure", ("no", "not sure", "sure"), "B"),
+        ("10", ("1", "10", "0"), "B"),
+        ("1 or 10", ("1", "10", "0"), None),
+        ("一只猫", ("猫", "一只猫", "狗"), "B"),
+        ("", ("", "x"), None),  # of rows that were stored before such choices were refused
+    ],
+)
+def test_choices_that_contain_each_other(prediction: str, choices: tuple[str, ...], expected: str | None) -> None:
+    assert find_choice(prediction, choices) == expected
+
+
+def test_letters_up_to_the_last_one() -> None:
+    choices = tuple(f"choice number {number}" for number in range(100, 126))
+    assert [find_choice(f"({letter})", choices) for letter in "HIZ"] == ["H", "I", "Z"]
+    assert find_choice("(Z)", choices[:25]) is None
 
 
 def test_an_answer_that_names_no_choice_is_wrong() -> None:

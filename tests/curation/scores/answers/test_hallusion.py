@@ -30,6 +30,10 @@ def test_reading(text: str, answer: str | None) -> None:
     assert read_yes_or_no(text) == answer
 
 
+def test_counts_do_not_depend_on_the_order() -> None:
+    assert count_set(SET[::-1]) == count_set(SET)
+
+
 def test_counts_of_a_set() -> None:
     assert count_set(SET) == {
         **{"questions": 4, "right": 3},
@@ -40,6 +44,16 @@ def test_counts_of_a_set() -> None:
         **{"questions": 1, "right": 1},
         **{"figures": 1, "figures_right": 1},
         **{"pairs": 1, "pairs_right": 1},
+    }
+
+
+def test_figure_0_of_vs_is_no_figure() -> None:
+    """As the publisher's `get_eval_fig` counts; its questions count all the same."""
+    shown = [question("VS_map_1_0_0", "yes", "yes"), question("VS_map_1_1_0", "no", "yes")]
+    assert count_set(shown) == {
+        **{"questions": 2, "right": 1},
+        **{"figures": 1, "figures_right": 0},
+        **{"pairs": 1, "pairs_right": 0},
     }
 
 

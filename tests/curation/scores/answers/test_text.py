@@ -19,6 +19,8 @@ def ask(prediction: str, *answers: str) -> AnsweredQuestion:
         ("dog", ("cat", "dog"), 1),
         ("a dog", ("dog",), 0),
         ("", ("dog",), 0),
+        ("", (".",), 0),
+        ("3.", ("3",), 1),
     ],
 )
 def test_exact_match(prediction: str, answers: tuple[str, ...], expected: float) -> None:
@@ -37,6 +39,7 @@ def test_exact_match(prediction: str, answers: tuple[str, ...], expected: float)
         ("", ("abc",), 0),
         ("", ("",), 1),
         ("abc   ", ("abd",), 5 / 6),  # the length is that of the text as given
+        ("straße", ("straßx",), 6 / 7),  # and in upper case, where the sharp s has two letters
     ],
 )
 def test_anls(prediction: str, answers: tuple[str, ...], expected: float) -> None:
@@ -56,6 +59,14 @@ def test_anls(prediction: str, answers: tuple[str, ...], expected: float) -> Non
         ("0.0", ("0",), 0),  # no change relative to 0
         ("Yes", ("yes",), 1),
         ("1,000", ("1000",), 0),
+        ("1,000", ("1,000",), 1),
+        ("2011", ("2010",), 1),  # a year is a number
+        ("50%", ("0.48",), 1),
+        ("5%", ("5",), 0),
+        ("$5", ("5",), 0),
+        ("1e1", ("10",), 1),
+        ("5", ("nan",), 0),
+        ("-10", ("10",), 0),
         ("nan", ("5",), 0),
         ("blue", ("red", "Blue"), 1),
     ],

@@ -12,6 +12,14 @@ def test_accuracy_by_the_number_of_people_who_agree(equal: int, expected: float)
     assert score_vqa(AnsweredQuestion("1", answers, "red")) == pytest.approx(expected)
 
 
+def test_empty_answers_are_answers() -> None:
+    """Of ten people two gave none. A model that gave none agrees with them, unless it could not take the question."""
+    answers = ("", "") + ("red",) * 3 + ("blue",) * 5
+    assert score_vqa(AnsweredQuestion("1", answers, "red")) == pytest.approx(0.9)
+    assert score_vqa(AnsweredQuestion("1", answers, "")) == pytest.approx(0.6)
+    assert score_vqa(AnsweredQuestion("1", answers, "", is_answered=False)) == 0
+
+
 def test_answers_are_normalised_only_where_people_differ() -> None:
     assert score_vqa(AnsweredQuestion("1", ("yes",) * 10, "Yes")) == 0
     assert score_vqa(AnsweredQuestion("1", ("yes",) * 10, " yes\n")) == 1

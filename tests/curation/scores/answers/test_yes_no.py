@@ -2,9 +2,10 @@
 
 import pytest
 
+from curation.scores.answers.hallusion import HALLUSION_RULE
 from curation.scores.answers.metric import AnsweredQuestion
 from curation.scores.answers.scoring import score_answers
-from curation.scores.answers.yes_no import MME, POPE, read_mme_answer, read_pope_answer
+from curation.scores.answers.yes_no import MME, POPE, find_yes_or_no_fault, read_mme_answer, read_pope_answer
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,15 @@ def test_answers_as_pope_reads_them(text: str, is_yes: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("Yes", "yes"), (" no.", "no"), ("Yes, it is", "yes"), ("not", "no"), ("It is, yes", None), ("", None)],
+    [
+        ("Yes", "yes"),
+        (" no.", "no"),
+        ("Yes, it is", "yes"),
+        ("not", "no"),
+        ("It is, yes", None),
+        ("It no", None),
+        ("", None),
+    ],
 )
 def test_answers_as_mme_reads_them(text: str, answer: str | None) -> None:
     assert read_mme_answer(text) == answer
@@ -40,6 +49,40 @@ def test_figures_of_pope() -> None:
     assert values == pytest.approx(
         {"f1": 0.75, "accuracy": 5 / 7, "precision": 0.75, "recall": 0.75, "yes_share": 4 / 7}
     )
+
+
+def test_a_question_that_the_model_could_not_take_is_no_yes() -> None:
+    """An answer of nothing is one: the script reads it as yes."""
+    told = [("yes", True), ("yes", False), ("no", False)]
+    questions = [AnsweredQuestion(str(n), (right,), "", is_answered=done) for n, (right, done) in enumerate(told)]
+    values = {name: one.value for name, one in score_answers(POPE, questions).items()}
+    assert values == pytest.approx(
+        {"f1": 2 / 3, "accuracy": 1 / 3, "precision": 1, "recall": 1 / 2, "yes_share": 1 / 3}
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "fault"),
+    [
+        (("Yes",), None),
+        ((" no ", "NO"), None),
+        (("yes", "no"), "the answer 'no, yes' is neither yes nor no"),
+        (("1",), "the answer '1' is neither yes nor no"),
+    ],
+)
+def test_right_answers(answers: tuple[str, ...], fault: str | None) -> None:
+    assert find_yes_or_no_fault(answers) == fault
+    assert POPE.find_fault is MME.find_fault is HALLUSION_RULE.find_fault is find_yes_or_no_fault
+
+
+def test_an_image_of_mme_needs_both_questions() -> None:
+    """One of them is quarantined: the script counts images of which two questions are right."""
+    found = score_answers(MME, [AnsweredQuestion("1", ("yes",), "yes", group="a", category="OCR")])
+    assert {name: found[name].value for name in ("accuracy", "accuracy_plus", "perception")} == {
+        "accuracy": 1,
+        "accuracy_plus": 0,
+        "perception": 1,
+    }
 
 
 def test_figures_of_mme() -> None:

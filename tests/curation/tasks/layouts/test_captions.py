@@ -105,3 +105,15 @@ def test_parquet_as_lmms_eval_publishes_it(tmp_path: Path, layout: str, row: dic
     """A set of captions asks no question, though its table may have one."""
     found = read_rows(tmp_path, layout, "val.parquet", [row], "cider")
     assert found.questions == [Question("1", "", (STRUCTS[0]["bytes"],), ("A.", "B."))]
+
+
+def test_nocaps_of_lmms_eval_names_its_domains(tmp_path: Path) -> None:
+    row = {"image_id": 1, "image": STRUCTS[0], "annotations_captions": ["A."], "image_domain": "near-domain"}
+    (one,) = read_rows(tmp_path, "coco_captions", "val.parquet", [row], "cider").questions
+    assert one.category == "near-domain"
+
+
+def test_a_column_of_images_without_any(tmp_path: Path) -> None:
+    row = {"cocoid": 1, "filepath": "val2014", "filename": "1.jpg", "sentences": [{"raw": "A."}], "image": None}
+    (one,) = read_rows(tmp_path, "coco", "test.parquet", [row], "cider").questions
+    assert one.images == (ImageFile("val2014/1.jpg"),)

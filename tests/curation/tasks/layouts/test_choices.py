@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from curation.tasks.layouts.choices import find_circle
 from curation.tasks.question import ImageFile, Question
 from schemas.errors import UsageError
 from tests.curation.tasks.support.json_rows import JSON
@@ -97,13 +98,42 @@ def test_odd_rows_of_mmbench(tmp_path: Path) -> None:
     assert [one.id for one in found.questions] == ["241"]
     assert list_faults(found) == [
         ("decode_error", "its image is not base64"),
-        ("missing_image", "its image is that of row 99, which has none before it"),
         ("missing_image", "it has no image"),
         ("malformed_row", "the answer 'D' is the letter of none of its 2 choices"),
         ("malformed_row", "it has 0 answers; circular_choice needs 1"),
         ("malformed_row", "the question is empty"),
         ("duplicate_key", "question '241' came before"),
+        ("missing_image", "its image is that of row 99, which has none"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("index", "circle"),
+    [
+        (0, "0"),
+        (1_000_000, "0"),  # the rotation of question 0
+        (2_000_005.0, "5"),  # of pandas' column with gaps
+        ("3000005", "5"),
+        ("a", None),
+        ("9" * 5000, None),
+        (None, None),
+        (True, None),
+    ],
+)
+def test_rotations_of_mmbench(index: object, circle: str | None) -> None:
+    assert find_circle(index) == circle
+
+
+def test_rotations_of_question_0_are_one_group(tmp_path: Path) -> None:
+    rows = [MMBENCH[0] | {"index": index, "image": STRUCTS[0]} for index in (0, 1_000_000, 7)]
+    found = read_rows(tmp_path, "mmbench", "dev.parquet", rows, "circular_choice")
+    assert [(one.id, one.group) for one in found.questions] == [("0", "0"), ("1000000", "0"), ("7", "7")]
+
+
+def test_a_hint_is_no_question(tmp_path: Path) -> None:
+    rows = [MMBENCH[0] | {"question": ""}, MMBENCH[0]]
+    found = read_rows(tmp_path, "mmbench", "dev.tsv", rows, "circular_choice")
+    assert list_faults(found) == [("malformed_row", "the question is empty")]
 
 
 def test_seed(tmp_path: Path) -> None:

@@ -107,3 +107,13 @@ def test_mantis(tmp_path: Path) -> None:
             category="counting",
         ),
     ]
+
+
+@pytest.mark.parametrize(("name", "number"), [("v.parquet", "id"), ("v.tsv", "index")])
+def test_several_right_answers_of_mmmu(tmp_path: Path, name: str, number: str) -> None:
+    """They are a text in both tables."""
+    image = TABLES["mmmu"][1]["image_1"] if name == "v.parquet" else "1.jpg"
+    column = "image_1" if name == "v.parquet" else "image"
+    row = {number: "1", "question": "How much?", "answer": "['24/7', '3.429']", column: image}
+    (one,) = read_rows(tmp_path, "mmmu", name, [row], RULE).questions
+    assert one.answers == ("24/7", "3.429")

@@ -51,3 +51,10 @@ def test_mm_vet(tmp_path: Path) -> None:
     assert read_rows(tmp_path, "mmvet", "test.parquet", [row], "mm_vet_rule").questions == [
         Question("v1_0", "What?", (PICTURES[0],), ("a",), category="math+ocr")
     ]
+
+
+def test_requests_of_vlguard_without_an_id(tmp_path: Path) -> None:
+    """Each has the number of its row."""
+    rows = [{name: value for name, value in row.items() if name != "id"} for row in JSON["vlguard"]]
+    found = read_rows(tmp_path, "vlguard", "test.json", rows, ATTACK)
+    assert [one.id for one in found.questions] == ["0", "1", "2"]

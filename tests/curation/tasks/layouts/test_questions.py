@@ -192,3 +192,18 @@ def test_parquet_as_lmms_eval_publishes_it(
     tmp_path: Path, layout: str, metric: str, row: Row, expected: Question
 ) -> None:
     assert read_rows(tmp_path, layout, "val.parquet", [row], metric).questions == [expected]
+
+
+def test_several_answers_in_a_tsv(tmp_path: Path) -> None:
+    """VLMEvalKit's TSV files have them as a list in Python's notation."""
+    row = {"index": 1, "question": "When?", "answer": "['1/8/93', '1/8/93.']", "image": "1.jpg"}
+    (one,) = read_rows(tmp_path, "docvqa", "DocVQA_VAL.tsv", [row], "anls").questions
+    assert one.answers == ("1/8/93", "1/8/93.")
+
+
+def test_a_column_of_images_without_any(tmp_path: Path) -> None:
+    """The image is then the one that the number names, also of a column of numbers with gaps."""
+    rows = [VQA_QUESTIONS[0] | {"image": None, "image_id": number, "answers": ["a"] * 4} for number in (262148.0, None)]
+    found = read_rows(tmp_path, "vqav2", "val2014.parquet", rows, "vqa_accuracy")
+    assert [one.images for one in found.questions] == [(ImageFile("COCO_val2014_000000262148.jpg"),)]
+    assert list_faults(found) == [("missing_image", "it has no image")]

@@ -143,3 +143,35 @@ def test_hallusionbench_in_tables_and_odd_rows(tmp_path: Path) -> None:
     lost = JSON["hallusionbench"][0] | {"filename": None}
     with pytest.raises(UsageError, match=r"the first because it has no image$"):
         read_rows(tmp_path, "hallusionbench", "H.json", [lost], "hallusion_rule")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_question(tmp_path: Path) -> None:
+    (tmp_path / "OCR").mkdir()
+    (tmp_path / "OCR" / "1.txt").write_bytes(b"\xef\xbb\xbfIs it red?\tYes\r\nIs it blue?\tNo\r\n")
+    found = read(tmp_path / "OCR" / "*.txt", "mme", "mme")
+    assert [(one.text, one.answers) for one in found.questions] == [("Is it red?", ("Yes",)), ("Is it blue?", ("No",))]
+
+
+def test_answers_that_are_neither_yes_nor_no(tmp_path: Path) -> None:
+    rows = [JSON["hallusionbench"][0] | {"gt_answer": answer, "set_id": answer} for answer in ("1", "2")]
+    found = read_rows(tmp_path, "hallusionbench", "H.json", rows, "hallusion_rule")
+    assert [one.answers for one in found.questions] == [("yes",)]
+    assert list_faults(found) == [("malformed_row", "the answer '2' is neither yes nor no")]
+
+
+def test_a_question_of_several_files_of_pope(tmp_path: Path) -> None:
+    """VLMEvalKit's TSV has it once."""
+    row = {"index": 3, "question": "Is it?", "answer": "Yes", "category": "popular,adversarial", "image": "1.jpg"}
+    found = read_rows(tmp_path, "pope", "POPE.tsv", [row], "pope")
+    assert [(one.id, one.category) for one in found.questions] == [
+        ("popular/3", "popular"),
+        ("adversarial/3", "adversarial"),
+    ]
+
+
+def test_a_set_of_hallusionbench_is_one_group(tmp_path: Path) -> None:
+    """Whatever an index has before the numbers of set, figure and question."""
+    row = {"category": "VS", "l2-category": "map", "question": "Q?", "answer": "Yes", "image": "1.jpg"}
+    rows = [row | {"index": index} for index in ("VS_map_1_7_0_2", "VS_map_2_7_1_2", "VS_map_1_8_0_2", "x")]
+    found = read_rows(tmp_path, "hallusionbench", "H.tsv", rows, "hallusion_rule")
+    assert [one.group for one in found.questions] == ["VS_map_7", "VS_map_7", "VS_map_8", "VS_map_"]

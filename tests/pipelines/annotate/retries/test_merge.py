@@ -14,9 +14,12 @@ from pipelines.annotate.parts import join_parts, write_part
 from pipelines.annotate.reader import ShardReader
 from pipelines.annotate.retries.merge import arrange, merge_parts
 from pipelines.annotate.retries.rows import RetriedRows
+from pipelines.inputs.row_choice import RowChoice
 from pipelines.output.replacement import finish_replacements, replace_unit
 from pipelines.output.writer import commit
 from schemas.errors import ShardloomError
+from schemas.output_set.layout import read_manifest
+from schemas.output_set.manifest import Manifest
 from schemas.records.quarantine import Reason, Rejected
 from schemas.records.text_line import OCR_COLUMN, line_to_arrow
 from schemas.storage.folder import Folder
@@ -66,6 +69,11 @@ class FaultyRun(ShardRun):
         commit(self.output, join_parts(self.output, end, self.sha256))
         self.output.clear("parts")
 
+    @property
+    def manifest(self) -> Manifest:
+        """That of the output."""
+        return read_manifest(self.output, f"{self.shard.name}.json")
+
     def retry(self, reason: str | None = None) -> None:
         """Works on the quarantined rows and replaces the outputs."""
         retried = RetriedRows(reason)
@@ -108,6 +116,35 @@ def test_the_bytes_of_a_run_without_faults(tar: Path, failed: list[str]) -> None
     assert sorted(run.written) == sorted(failed)
     assert read_set(run.output.url) == read_set(whole.output.url)
     assert read_attempts(run.output.url) == {"00000000": 2}
+
+
+def test_rows_that_a_limit_leaves_out_stay_so(tar: Path) -> None:
+    """Of a tar with damage behind its last sample, which a retry tells again."""
+    with tar.open("ab") as file:
+        file.write(b"x" * 1024)
+    made = {}
+    for name, failed in ("whole", []), ("out", ["2", "4"]):
+        run = made[name] = FaultyRun(tar.parent, name, dict.fromkeys(failed, Reason.ENGINE_ERROR))
+        run.shard = replace(run.shard, choice=RowChoice("limit", 6, 9))
+        run.make()
+    assert run.manifest.left_out == {"limit": 3}
+    assert len(run.manifest.damage) == 2
+    run.faults, run.written = {}, []
+    run.retry()
+    assert sorted(run.written) == ["2", "4"]
+    assert read_set(run.output.url) == read_set(made["whole"].output.url)
+
+
+def test_parts_of_an_earlier_retry_are_none_of_this_one(tar: Path) -> None:
+    """A kill may leave them behind, and the rows in them are the same if they have failed again."""
+    run = FaultyRun(tar.parent, "out", {"2": Reason.ENGINE_ERROR})
+    run.make()
+    first = RetriedRows(None).open(run.output, "00000000")
+    run.retry()
+    second = RetriedRows(None).open(run.output, "00000000")
+    assert first.keys == second.keys == {"2"}
+    assert first.mark != second.mark
+    assert RetriedRows(None).open(run.output, "00000000").mark == second.mark
 
 
 def test_one_reason_is_retried_and_may_fail_again(tar: Path) -> None:

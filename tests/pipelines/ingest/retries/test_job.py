@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.ingest import unit as ingest_unit
@@ -12,6 +13,7 @@ from pipelines.output.totals import Totals
 from pipelines.recipes.ingest import IngestRecipe
 from pipelines.retry.run import retry
 from pipelines.verify.run import verify
+from schemas.errors import UsageError
 from schemas.records.quarantine import Reason, Rejected
 from tests.pipelines.support.deaths import Deaths, die_at_each_step
 from tests.pipelines.support.published import ALONE, ROWS, SETS
@@ -79,3 +81,30 @@ def test_a_death_at_each_step(slow: set[str], store: str, monkeypatch: pytest.Mo
 
     assert die_at_each_step(Deaths(monkeypatch), check_and_prepare, lambda: retry(recipe, str(output))) > 30
     assert read_set(str(output)) == expected
+
+
+def test_a_unit_with_fewer_outputs_than_before(slow: set[str], store: str, tmp_path: Path) -> None:
+    """On a machine that is busier now, rows are too slow that were not: their shards go, with all their files."""
+    recipe, output, known = recipe_of(tmp_path, store), str(tmp_path / "out"), str(tmp_path / "known")
+    slow |= {"1"}
+    ingest(recipe, output)
+    before = len(read_attempts(output))
+    slow |= {"0", "2", "3"}
+    retry(recipe, output)
+    ingest(recipe, known)
+    assert len(read_attempts(output)) < before
+    assert read_set(output) == read_set(known)
+    assert verify(output)[1] == []
+
+
+def test_a_retry_that_is_refused_leaves_nothing_to_finish(slow: set[str], store: str, tmp_path: Path) -> None:
+    recipe, failed, whole = recipe_of(tmp_path, store), str(tmp_path / "failed"), str(tmp_path / "whole")
+    make_both(slow, recipe, failed, whole)
+    path = Path(recipe.input[0])
+    data = path.read_bytes()
+    pq.write_table(pq.read_table(path), path, row_group_size=5, compression="none")
+    with pytest.raises(UsageError, match=r"^the input or its images have changed since .*: use a new output folder$"):
+        retry(recipe, failed)
+    path.write_bytes(data)
+    retry(recipe, failed, "too_slow")
+    assert read_set(failed) == read_set(whole)

@@ -72,8 +72,9 @@ def test_less_is_better(tmp_path: Path) -> None:
 def test_boxes_of_answers(tmp_path: Path) -> None:
     evaluation = make_evaluation(tmp_path, ["[0.1, 0.1, 0.5, 0.5]", "none", "", ""], "grounding")
     (card,) = show(evaluation, key="q0")[1].find_all("article")
-    assert [one.attributes["class"] for one in card.find_all("polygon")] == ["shape layer-boxes"]
-    assert card.find_all("polygon")[0].attributes["points"] == "6.4 4.8 32.0 4.8 32.0 24.0 6.4 24.0"
+    assert [one.attributes["class"] for one in card.find_all("polygon")] == ["shape layer-truth", "shape layer-boxes"]
+    assert card.find_all("polygon")[0].attributes["points"] == "0.0 0.0 6.4 0.0 6.4 48.0 0.0 48.0"
+    assert card.find_all("polygon")[1].attributes["points"] == "6.4 4.8 32.0 4.8 32.0 24.0 6.4 24.0"
 
 
 def test_questions_that_have_gone(tmp_path: Path) -> None:

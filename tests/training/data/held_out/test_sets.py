@@ -55,6 +55,18 @@ def test_sets_of_their_own_are_held_out_beside_all_sources(sets: Path) -> None:
     assert names(seeded.pack_random(2)) == some
 
 
+def test_packs_of_sets_are_the_same_with_any_seed(sets: Path) -> None:
+    """Their order included, so that runs of several seeds are compared by the same sequences."""
+    orders = []
+    for seed in (0, 9, 10):
+        plan = build(sets, {"sets": {"all": str(sets / "val*")}}, sequence_length=32, seed=seed).held_out_sets
+        assert plan is not None
+        packs = plan.pack_random(100)
+        assert len(packs) > 2
+        orders.append(names(packs))
+    assert orders[0] == orders[1] == orders[2]
+
+
 def test_a_share_and_sets(sets: Path) -> None:
     both = build(sets, {"share": 0.25, "sets": {"val": str(sets / "val")}})
     assert both.held_out is not None

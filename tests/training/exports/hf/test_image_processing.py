@@ -1,5 +1,6 @@
 """The image processor of an export makes the tiles that training's reader makes."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,29 @@ def test_pictures_are_upright(tmp_path: Path) -> None:
             found = made(given, return_tensors="pt")
             assert found["tile_grids"].tolist() == [[1, 2]] * 3
             assert torch.equal(found["pixel_values"], made(upright, return_tensors="pt")["pixel_values"])
+
+
+def test_files_are_read_by_training_s_rules(tmp_path: Path) -> None:
+    """Transparency shows white, and grey of 16 bits is scaled: transformers would show black, and clip."""
+    made, options = processor(AnyResolutionOptions()), AnyResolutionOptions()
+    picture("RGBA").save(tmp_path / "clear.png")
+    deep = np.linspace(0, 65535, 90 * 50).reshape(50, 90).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for path in (tmp_path / "clear.png", tmp_path / "deep.png"):
+        tiles, _, _ = decode_tiles(path.read_bytes(), options, 56, 14)
+        own = normalize_pixels(torch.from_numpy(tiles), CLIP.mean, CLIP.deviation)
+        assert torch.equal(made(str(path), return_tensors="pt")["pixel_values"], own)
+        assert torch.equal(made([[str(path)]], return_tensors="pt")["pixel_values"], own)
+
+
+def test_a_picture_in_base64() -> None:
+    file = io.BytesIO()
+    picture(size=(900, 500)).save(file, "PNG")
+    text = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    made = processor(AnyResolutionOptions())
+    assert len(text) > 4096
+    found, own = (made(one, return_tensors="pt")["pixel_values"] for one in (text, picture(size=(900, 500))))
+    assert torch.equal(found, own)
 
 
 def test_several_pictures_and_no_tensors() -> None:

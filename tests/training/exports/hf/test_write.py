@@ -11,6 +11,7 @@ import torch
 from tests.training.support import exported, load_export, tiny
 from tests.training.support.exported import Made
 from training.exports.hf.write import describe_connector
+from training.model.chat_format import ChatFormat
 from training.model.config import PromptOptions
 
 ANY_RESOLUTION = {"enabled": True, "grids": [[2, 1], [1, 2]], "tile_order": "reference"}
@@ -80,14 +81,21 @@ def test_any_resolution_and_a_tied_head(tokenizer: Path, pictures: list[Path], t
 
 
 def test_a_head_without_new_tokens_stays_tied(pictures: list[Path], tmp_path: Path) -> None:
-    names = [*tiny.ROLES, "<pad>", "<image>", "<image placeholder>", "<|endofchunk|>"]
-    tokenizer = tiny.write_tokenizer(tmp_path / "tokenizer", names)
-    config = json.loads((tokenizer / "tokenizer_config.json").read_text()) | {"pad_token": "<pad>"}
-    (tokenizer / "tokenizer_config.json").write_text(json.dumps(config))
-    made = exported.make(tokenizer, language={"config": TIED}, head_bias=False)
+    made = exported.make(
+        exported.write_whole_tokenizer(tmp_path / "tokenizer"), language={"config": TIED}, head_bias=False
+    )
     model, _ = check(made, tmp_path / "export", pictures)
     assert model.lm_head.weight is model.get_input_embeddings().weight
     assert made.model.language.vocabulary_size == len(model.lm_head.weight) == 265
+
+
+def test_a_table_that_scales_what_it_returns(tokenizer: Path, tmp_path: Path) -> None:
+    """Gemma 3's, by the root of the width; training scales its rows, but not those of new tokens."""
+    config = tiny.PHI3 | {"model_type": "gemma3_text", "num_key_value_heads": 4, "head_dim": 16}
+    made = exported.make(tokenizer, language={"config": config}, head_bias=False)
+    model, _ = load_export.load(exported.write(made, tmp_path / "export"))
+    ids = torch.arange(made.tokenizer.vocabulary_size)
+    torch.testing.assert_close(model.get_input_embeddings()(ids), made.model.language.embed(ids), rtol=1e-6, atol=1e-6)
 
 
 def test_weights_in_several_files_and_half_precision(tokenizer: Path, tmp_path: Path) -> None:
@@ -116,10 +124,28 @@ def test_the_card_shows_how_to_load_it(tokenizer: Path, tmp_path: Path) -> None:
     assert "AutoModelForImageTextToText.from_pretrained(folder, trust_remote_code=True)" in card
     assert "apply_chat_template" in card
     assert "splits conversations" not in card
+    assert "out = model.generate(**inputs)\n" in card
+    assert "The weights are under the licences of the models that their training started from, and of its data" in card
+    assert "license:" not in card
     fault = PromptOptions(template_fault="it can't be split")
     other = exported.write(exported.make(tokenizer, fault), tmp_path / "documents")
     assert 'processor(images=image, text="<image>", return_tensors="pt")' in (other / "README.md").read_text()
     assert not (other / "chat_template.jinja").exists()
+
+
+def test_the_card_says_which_text_ends_an_answer(tokenizer: Path, pictures: list[Path], tmp_path: Path) -> None:
+    """Where no token does, as the settings of generation can't: `generate` needs the tokenizer for it."""
+    turns = {"user": {"opening": "Q: ", "closing": "\n"}, "assistant": {"opening": "A:", "closing": "\n\n"}}
+    made = exported.make(tokenizer, PromptOptions(template=ChatFormat.model_validate(turns)))
+    with torch.no_grad():
+        made.model.language.head_bias[ord("\n")] += 1000  # type: ignore[index]
+    card = (exported.write(made, tmp_path / "export") / "README.md").read_text()
+    assert "model.generate(**inputs, stop_strings=['\\n\\n'], tokenizer=processor.tokenizer)" in card
+    model, processor = load_export.load(tmp_path / "export")
+    inputs = load_export.prepare(processor, exported.conversations(pictures))
+    stop = {"stop_strings": ["\n\n"], "tokenizer": processor.tokenizer}
+    assert load_export.answer(model, processor, inputs, 6, **stop) == ["\n\n"] * 2
+    assert exported.expected(made, pictures)[2] == [""] * 2
 
 
 @pytest.mark.parametrize("kind", list(tiny.CONNECTORS))

@@ -41,6 +41,21 @@ def test_steps_are_the_whole_text(tmp_path: Path, layers: str, attention: Any, p
     torch.testing.assert_close(torch.stack(steps, dim=1), whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["phi3", "llama", "qwen2", "gemma3_text", "phi"])
+def test_the_last_layer_computes_what_is_read(tmp_path: Path, kind: str) -> None:
+    """Its feed-forward part sees one position of each prompt, and later all of a text again."""
+    model, tokenizer = own_vocabulary.build(tmp_path, model_type=kind, num_key_value_heads=4, head_dim=16)
+    seen: list[tuple[int, ...]] = []
+    hook = model.language.layers[-1].mlp.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[:2]))  # type: ignore[union-attr,operator]
+    batch = build_prompt_batch(model, tokenizer, PROMPTS)
+    with torch.inference_mode():
+        first = Decoder(model, batch, 1).read_prompts()
+        whole = model(batch)[:, -1]
+    hook.remove()
+    assert seen == [(2, 1), tuple(batch.tokens.shape)]
+    torch.testing.assert_close(first, whole, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("layers", ["all positions", "both"])
 def test_rows_continue_in_several_ways(tmp_path: Path, layers: str) -> None:
     """Each prompt twice, then the first continuation of one and the second of the other for both."""
@@ -65,3 +80,12 @@ def test_a_mask_is_made_only_where_something_is_hidden(tmp_path: Path, layers: s
     assert not bool((alone.segments == PADDING).any())
     assert len(Decoder(model, alone, 4)._masks) == masks
     assert len(Decoder(model, padded, 4)._masks) == max(masks, 1)
+
+
+@pytest.mark.parametrize(("less", "masks"), [(0, 0), (1, 1)])
+def test_a_window_of_just_the_whole_length_hides_nothing(tmp_path: Path, less: int, masks: int) -> None:
+    length = len("and so it went on") + 4
+    model, tokenizer = own_vocabulary.build(tmp_path, sliding_window=length - less)
+    batch = build_prompt_batch(model, tokenizer, PROMPTS[:1])
+    assert batch.tokens.shape[1] == length - 4
+    assert len(Decoder(model, batch, 4)._masks) == masks

@@ -1,0 +1,1 @@
+"""Writes the folders in which models are saved."""
