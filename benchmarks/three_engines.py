@@ -34,7 +34,7 @@ def main() -> None:
         chunk = recipe.chunk.model_copy(update={"samples": options.chunk})
         annotate(recipe.model_copy(update={"chunk": chunk}), f"{folder}/annotations")
         stages = read_times(Folder(f"{folder}/annotations")).stages
-        bare = bare_rate(images_of(Path(folder, "images")))
+        bare = bare_rate(images_of(Path(folder, "images")), options.workers)
     shares = {}
     for name, counts in stages.items():
         rate = counts["images"] / counts["working_seconds"]
@@ -43,7 +43,7 @@ def main() -> None:
     slowest = max(shares, key=lambda name: shares[name])
     ocr = stages["ocr"]["images"] / stages["ocr"]["working_seconds"]
     print(f"slowest: {slowest}, busy {shares[slowest]:.3f} of the time")
-    print(f"bare OCR: {bare:.2f} images/s a thread; in the pass {ocr / (bare * options.workers):.3f} of it")
+    print(f"bare OCR by as many processes: {bare:.2f} images/s; in the pass {ocr / bare:.3f} of it")
 
 
 if __name__ == "__main__":
