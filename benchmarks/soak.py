@@ -204,7 +204,7 @@ def quarters(samples: Sequence[Sample], images: int) -> tuple[list[Sample], list
 def measure_most(samples: Sequence[Sample], name: str) -> float:
     """Returns the most of a measurement.
 
-    A mean would depend on the kernel: it takes pages from processes that rest, and Ray's have a quarter less then.
+    Ray's own processes have a quarter more for seconds now and then, so that a mean depends on when they are sampled.
     """
     return float(max(getattr(sample, name) for sample in samples))
 
