@@ -53,7 +53,7 @@ _SMALL_NUMBERS = """
 """
 """The functions whose results have few bits or no sign: `array_length(ocr) - 2` would never be less than nothing."""
 
-_CLOCK = re.compile(r"\b(?:current_(?:date|time|timestamp)\b|(?:localtime|localtimestamp|now|today) *\()", re.I)
+_CLOCK = re.compile(r"\b(?:current_(?:date|time|timestamp)\b|(?:localtime|localtimestamp|now|today)(?= *\())", re.I)
 """Reads a clock: a run that is resumed would choose other rows."""
 
 _QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
